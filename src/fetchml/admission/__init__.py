@@ -1,0 +1,1 @@
+"""Which waiting runs may start now: pure decisions."""

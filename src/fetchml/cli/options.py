@@ -1,0 +1,63 @@
+"""Options that several commands share."""
+
+from typing import Annotated, Any
+
+import typer
+
+from fetchml.cli import session
+from fetchml.config.layers import Configuration, load
+
+
+def _set_json(value: bool) -> bool:
+    session.as_json = session.as_json or value
+    return value
+
+
+def _set_quiet(value: bool) -> bool:
+    session.quiet = session.quiet or value
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_set_json, is_eager=True)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes.", callback=_set_quiet, is_eager=True)]
+
+
+def configuration(flags: dict[str, object] | None = None, **options: Any) -> Configuration:
+    """Loads the settings of this call and says on stderr what is odd about them."""
+    loaded = load(flags, **options)
+    for warning in loaded.warnings:
+        session.note(f"warning: {warning}")
+    return loaded
+
+
+def command_app(help_text: str | None = None, **settings: Any) -> typer.Typer:
+    """Returns an app for one command or a small group of them."""
+    return typer.Typer(
+        help=help_text,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, **settings},
+    )
+
+
+def complete_run(incomplete: str) -> list[tuple[str, str]]:
+    """Completes ids, names and tags of runs."""
+    from fetchml.store.index import RunIndex
+
+    rows = RunIndex(load().settings.store).rows()[:200]
+    found = [(row.run_id, f"{row.state} {row.name}") for row in rows if row.run_id.startswith(incomplete)]
+    names = {row.name: row.state for row in rows if row.name.startswith(incomplete)}
+    return found + list(names.items())
+
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Id, unique prefix, name, `@` (my latest), `@~1`.", autocompletion=complete_run),
+]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...", help="Ids, unique prefixes, names, `@` (my latest), `@~1`.", autocompletion=complete_run
+    ),
+]

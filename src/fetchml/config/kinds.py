@@ -1,0 +1,245 @@
+"""The kinds of settings: how each is read from text and from YAML, strictly.
+
+Text comes from flags and the environment, typed values from YAML files. Nothing is coerced: `yes` is no number and
+`9101` in quotes is no port, because a silent conversion is how a typing error becomes a run.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from fetchml.errors import ConfigError
+from fetchml.models.units import format_duration, format_size, parse_duration, parse_size
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_NUMBER = re.compile(r"-?(?:[0-9]{1,15})(?:\.[0-9]{1,9})?", re.ASCII)
+_RESERVED_PREFIXES = ("FETCHML_", "PREFECT_", "LD_", "NVIDIA_", "CUDA_VISIBLE", "HIP_VISIBLE", "ROCR_VISIBLE")
+_NOTHING = ("", "none", "null")
+
+
+class Kind(Protocol):
+    """How values of one kind are read and shown."""
+
+    expected: str
+
+    def from_text(self, text: str) -> object:
+        """Reads a value from a flag or an environment variable."""
+        ...
+
+    def from_yaml(self, value: object) -> object:
+        """Reads a value from a YAML file."""
+        ...
+
+    def show(self, value: object) -> object:
+        """Returns the value as people write it."""
+        ...
+
+
+class Text:
+    """A line of text."""
+
+    def __init__(self, max_length: int, *, optional: bool = False) -> None:
+        self.max_length = max_length
+        self.optional = optional
+        self.expected = f"text of at most {max_length} characters"
+
+    def from_text(self, text: str) -> object:
+        if self.optional and text.lower() in _NOTHING:
+            return None
+        if not text or len(text) > self.max_length or not text.isprintable():
+            raise ConfigError(
+                f"`{text[:60]}` is not accepted", detail=f"expected {self.expected}, without control codes"
+            )
+        return text
+
+    def from_yaml(self, value: object) -> object:
+        if value is None and self.optional:
+            return None
+        if not isinstance(value, str):
+            raise ConfigError(f"`{value}` is not text", hint="put it in quotes")
+        return self.from_text(value)
+
+    def show(self, value: object) -> object:
+        return value
+
+
+class Choice:
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.expected = "one of " + ", ".join(words)
+
+    def from_text(self, text: str) -> object:
+        if text not in self.words:
+            raise ConfigError(f"`{text[:60]}` is not accepted", detail=f"expected {self.expected}")
+        return text
+
+    def from_yaml(self, value: object) -> object:
+        return self.from_text(value if isinstance(value, str) else str(value))
+
+    def show(self, value: object) -> object:
+        return value
+
+
+class Number:
+    """A number within a range."""
+
+    def __init__(self, low: float, high: float, *, whole: bool = False, optional: bool = False) -> None:
+        self.low = low
+        self.high = high
+        self.whole = whole
+        self.optional = optional
+        self.expected = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+
+    def from_text(self, text: str) -> object:
+        if self.optional and text.lower() in _NOTHING:
+            return None
+        if _NUMBER.fullmatch(text) is None:
+            raise ConfigError(f"`{text[:60]}` is not accepted", detail=f"expected {self.expected}")
+        return self._checked(float(text))
+
+    def from_yaml(self, value: object) -> object:
+        if value is None and self.optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"`{value}` is not a number", detail=f"expected {self.expected}, without quotes")
+        return self._checked(float(value))
+
+    def _checked(self, number: float) -> float | int:
+        if not math.isfinite(number) or not self.low <= number <= self.high or (self.whole and number != int(number)):
+            raise ConfigError(f"`{number:g}` is out of range", detail=f"expected {self.expected}")
+        return int(number) if self.whole else number
+
+    def show(self, value: object) -> object:
+        return value
+
+
+class Size:
+    """A number of bytes, written with a unit."""
+
+    expected = "a size such as `512M` or `8G`"
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self.optional = optional
+
+    def from_text(self, text: str) -> object:
+        if self.optional and text.lower() in _NOTHING:
+            return None
+        return parse_size(text)
+
+    def from_yaml(self, value: object) -> object:
+        if value is None and self.optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ConfigError(f"`{value}` is not a size", hint="write for example `8G`")
+        return parse_size(str(value))
+
+    def show(self, value: object) -> object:
+        return None if value is None else format_size(cast("int", value))
+
+
+class DurationKind:
+    """A length of time, written with a unit; seconds in the program."""
+
+    expected = "a duration such as `90s`, `45m` or `1h30m`"
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self.optional = optional
+
+    def from_text(self, text: str) -> object:
+        if self.optional and text.lower() in _NOTHING:
+            return None
+        return parse_duration(text)
+
+    def from_yaml(self, value: object) -> object:
+        if value is None and self.optional:
+            return None
+        if not isinstance(value, str):
+            raise ConfigError(f"`{value}` is not a duration", hint="give a unit, for example `90s` or `45m`")
+        return parse_duration(value)
+
+    def show(self, value: object) -> object:
+        return None if value is None else format_duration(cast("int", value))
+
+
+class Flag:
+    """Yes or no."""
+
+    expected = "true or false"
+
+    def from_text(self, text: str) -> object:
+        if text.lower() in ("1", "true"):
+            return True
+        if text.lower() in ("0", "false", ""):
+            return False
+        raise ConfigError(f"`{text[:60]}` is not accepted", detail=f"expected {self.expected}")
+
+    def from_yaml(self, value: object) -> object:
+        if not isinstance(value, bool):
+            raise ConfigError(f"`{value}` is not accepted", detail=f"expected {self.expected}")
+        return value
+
+    def show(self, value: object) -> object:
+        return value
+
+
+class Folder:
+    """A folder; `~` is the user's home."""
+
+    expected = "the path of a folder"
+
+    def from_text(self, text: str) -> object:
+        if not text or "\0" in text:
+            raise ConfigError(f"`{text[:60]!r}` is not a path", detail=f"expected {self.expected}")
+        return Path(text)
+
+    def from_yaml(self, value: object) -> object:
+        if not isinstance(value, str):
+            raise ConfigError(f"`{value}` is not a path", hint="put it in quotes")
+        return self.from_text(value)
+
+    def show(self, value: object) -> object:
+        return str(value)
+
+
+class Variables:
+    """Environment variables as a mapping; from text, `NAME=value` pairs are given one by one."""
+
+    expected = "a mapping of names to text"
+
+    def from_text(self, text: str) -> object:
+        raise ConfigError("environment variables are given one by one", hint="use `--env NAME=value`")
+
+    def from_yaml(self, value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ConfigError("`env` is not a mapping", detail=f"expected {self.expected}")
+        variables: dict[str, str] = {}
+        for name, content in cast("Mapping[object, object]", value).items():
+            if not isinstance(content, str):
+                raise ConfigError(f"the value of `{name}` is not text", hint="put it in quotes")
+            variables[check_variable_name(str(name))] = content
+        return variables
+
+    def show(self, value: object) -> object:
+        return value
+
+
+def check_variable_name(name: str) -> str:
+    """Returns the name if a run may have a variable of that name.
+
+    Raises:
+        ConfigError: It is no valid name, or it is one that fetchml, the dynamic loader or the GPU runtime reads.
+    """
+    if _VARIABLE.fullmatch(name) is None:
+        raise ConfigError(
+            f"`{name[:60]}` is not the name of an environment variable",
+            detail="expected letters, digits and underscores, not starting with a digit",
+        )
+    if name.startswith(_RESERVED_PREFIXES):
+        raise ConfigError(
+            f"the variable `{name}` is reserved", detail="fetchml sets it, or it would change how the run is isolated"
+        )
+    return name

@@ -1,0 +1,197 @@
+"""The layers of configuration, and where each value came from.
+
+Flags win over the environment, the environment over the project's `fetchml.yaml`, that over the user's
+`config.yaml`, and that over the defaults.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from fetchml.config.settings import Scope, Settings, by_key
+from fetchml.errors import ConfigError
+
+PROJECT_FILE = "fetchml.yaml"
+USER_FILE = "config.yaml"
+ENVIRONMENT_PREFIX = "FETCHML_"
+
+RUN_VARIABLES = frozenset(
+    {
+        "FETCHML_RUN_ID",
+        "FETCHML_ATTEMPT",
+        "FETCHML_PLAN_SHA256",
+        "FETCHML_RESULTS",
+        "FETCHML_METRICS",
+        "FETCHML_CODE",
+        "FETCHML_GPU_COUNT",
+        "FETCHML_DEADLINE",
+    }
+)
+"""Variables that fetchml sets inside a run; they are no settings, so that fetchml may be called from a script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from."""
+
+    layer: str
+    """flag, environment, project, user or default."""
+    place: str
+    """The flag, the variable, or the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings of one call and the origin of each."""
+
+    settings: Settings
+    origins: dict[str, Origin]
+    project_file: Path | None
+    warnings: tuple[str, ...]
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+    with_project: bool = True,
+) -> Configuration:
+    """Merges all layers into the settings of this call.
+
+    Args:
+        flags: Values by key that the command line set, already of their kind.
+        environ: Environment to read `FETCHML_*` from.
+        cwd: Folder to look for `fetchml.yaml` in and above; the current one by default.
+        with_project: Whether a project's file counts; not for the worker, which serves all projects.
+
+    Raises:
+        ConfigError: A file is broken, a key is unknown or set in the wrong place, or a value is not accepted. All
+            faults of all layers are listed at once.
+    """
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+
+    def take(layer: str, found: Mapping[str, tuple[str, object]]) -> None:
+        for key, (place, value) in found.items():
+            values[key] = {**values[key], **cast("dict[str, str]", value)} if key == "env" and key in values else value
+            origins[key] = Origin(layer, place)
+
+    from_environment, warnings = _from_environment(environ, faults)
+    home = _home(flags or {}, from_environment)
+    user_file = home / USER_FILE
+    if user_file.exists():
+        take("user", _from_file(user_file, Scope.HOST, faults))
+    project_file = find_project_file(cwd) if with_project else None
+    if project_file is not None:
+        take("project", _from_file(project_file, Scope.PROJECT, faults))
+    take("environment", from_environment)
+    take("flag", {key: (f"--{key}", value) for key, value in (flags or {}).items()})
+    if faults:
+        raise ConfigError(
+            faults[0] if len(faults) == 1 else f"{len(faults)} settings are wrong",
+            detail=None if len(faults) == 1 else "\n".join(f"- {fault}" for fault in faults),
+            hint="`fetchml config show` lists every setting with its meaning",
+            code="bad-config",
+        )
+    values["home"] = home
+    known = by_key()
+    for key in known:
+        origins.setdefault(key, Origin("default", "built in"))
+    settings = Settings(**{known[key].name: value for key, value in values.items()})
+    return Configuration(settings, {key: origins[key] for key in known}, project_file, tuple(warnings))
+
+
+def find_project_file(cwd: Path | None = None) -> Path | None:
+    """Returns the nearest `fetchml.yaml` in the folder or above it, or None."""
+    try:
+        folder = (cwd or Path.cwd()).absolute()
+    except OSError as error:
+        raise ConfigError("the current folder does not exist any more", hint="change into another folder") from error
+    for candidate in (folder, *folder.parents):
+        file = candidate / PROJECT_FILE
+        if file.exists():
+            return file
+    return None
+
+
+def _home(flags: Mapping[str, object], from_environment: Mapping[str, tuple[str, object]]) -> Path:
+    chosen = flags.get("home") or from_environment.get("home", ("", None))[1] or by_key()["home"].default
+    try:
+        return Path(cast("Path", chosen)).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(
+            "the home folder of this user is unknown", hint="set FETCHML_HOME to a folder of yours"
+        ) from error
+
+
+def _from_environment(environ: Mapping[str, str], faults: list[str]) -> tuple[dict[str, tuple[str, object]], list[str]]:
+    names = {variable_of(key): key for key in by_key() if key != "env"}
+    found: dict[str, tuple[str, object]] = {}
+    warnings: list[str] = []
+    # Prefect's own variable names an existing server; fetchml's own wins over it.
+    if environ.get("PREFECT_API_URL"):
+        found["prefect.api_url"] = ("PREFECT_API_URL", environ["PREFECT_API_URL"])
+    for name in sorted(environ):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in RUN_VARIABLES:
+            continue
+        key = names.get(name)
+        if key is None:
+            close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+            if close:
+                warnings.append(f"`{name}` is no setting; did you mean `{close[0]}`?")
+            continue
+        try:
+            found[key] = (name, by_key()[key].metadata["kind"].from_text(environ[name]))
+        except ConfigError as error:
+            faults.append(f"{name}: {error.summary}{_because(error)}")
+    return found, warnings
+
+
+def _from_file(path: Path, scope: Scope, faults: list[str]) -> dict[str, tuple[str, object]]:
+    from fetchml.config.yaml_file import load_yaml
+
+    known = by_key()
+    found: dict[str, tuple[str, object]] = {}
+    for key, value in _flattened(load_yaml(path), known).items():
+        item = known.get(key)
+        if item is None:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            nearest = f"; did you mean `{close[0]}`?" if close else ""
+            faults.append(f"{path}: unknown key `{key}`{nearest}")
+        elif key == "home":
+            faults.append(f"{path}: `home` cannot be set in a file that is found through it; use FETCHML_HOME")
+        elif scope is Scope.PROJECT and item.metadata["scope"] is Scope.HOST:
+            faults.append(
+                f"{path}: `{key}` is a setting of the machine; set it in the user file or by {variable_of(key)}"
+            )
+        else:
+            try:
+                found[key] = (str(path), item.metadata["kind"].from_yaml(value))
+            except ConfigError as error:
+                faults.append(f"{path}: `{key}`: {error.summary}{_because(error)}")
+    return found
+
+
+def _flattened(tree: Mapping[str, object], known: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in tree.items():
+        key = prefix + name
+        if key not in known and isinstance(value, dict) and any(other.startswith(key + ".") for other in known):
+            flat.update(_flattened(cast("dict[str, object]", value), known, key + "."))
+        else:
+            flat[key] = value
+    return flat
+
+
+def variable_of(key: str) -> str:
+    """Returns the environment variable of a setting, such as FETCHML_RESOURCES_GPUS."""
+    return ENVIRONMENT_PREFIX + key.upper().replace(".", "_")
+
+
+def _because(error: ConfigError) -> str:
+    return f" ({error.detail})" if error.detail else f" ({error.hint})" if error.hint else ""

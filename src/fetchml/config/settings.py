@@ -1,0 +1,155 @@
+"""Every setting fetchml knows: key, kind, default, meaning.
+
+A dataclass and not a pydantic model, because commands people type read it first: building a pydantic settings class
+costs more CPU than the whole of `fetchml status` may (`docs/decisions/0004-settings-without-pydantic.md`).
+"""
+
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fetchml.config.kinds import (
+    Choice,
+    DurationKind,
+    Flag,
+    Folder,
+    Kind,
+    Number,
+    Size,
+    Text,
+    Variables,
+)
+from fetchml.models.units import GIB, MIB
+
+
+class Scope(StrEnum):
+    """Where a setting may be written."""
+
+    PROJECT = "project"
+    """In the project's `fetchml.yaml` and everywhere else."""
+    HOST = "host"
+    """Not in a project: the machine's one worker serves all projects."""
+
+
+def _setting(key: str, kind: Kind, default: Any, description: str, scope: Scope = Scope.PROJECT) -> Any:
+    metadata = {"key": key, "kind": kind, "description": description, "scope": scope}
+    if isinstance(default, dict):
+        return field(default_factory=dict[str, str], metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one call, after all layers were merged."""
+
+    home: Path = _setting(
+        "home", Folder(), Path("~/.fetchml"), "Folder of the run store, the caches and the private server", Scope.HOST
+    )
+    engine: str = _setting(
+        "engine",
+        Choice("auto", "docker", "podman", "process"),
+        "auto",
+        "What starts runs; auto takes the first of docker, podman, process that answers",
+    )
+    image: str = _setting("image", Text(512), "python:3.12-slim", "Base image of runs in containers")
+    execution_mode: str = _setting(
+        "execution_mode",
+        Choice("queue", "direct"),
+        "queue",
+        "queue: through Prefect and the worker; direct: at once, in this process, for scripts and debugging",
+    )
+    priority: int = _setting("priority", Number(0, 10, whole=True), 5, "Priority of new runs, higher first")
+    network: str = _setting("network", Choice("bridge", "none"), "bridge", "What containers may reach")
+    gpus: float = _setting("resources.gpus", Number(0, 64), 0.0, "GPUs a run asks for")
+    gpu_memory: int | None = _setting(
+        "resources.gpu_memory", Size(optional=True), None, "GPU memory a run needs on each device"
+    )
+    cpus: float | None = _setting(
+        "resources.cpus",
+        Number(0.01, 4096, optional=True),
+        None,
+        "CPU cores a run asks for; 2, or all of a smaller host",
+    )
+    memory: int | None = _setting(
+        "resources.memory", Size(optional=True), None, "Memory limit of a run; 8G, or half of a smaller host"
+    )
+    shm: int = _setting("resources.shm", Size(), GIB, "Size of /dev/shm in containers")
+    max_runtime: int | None = _setting(
+        "resources.max_runtime", DurationKind(optional=True), None, "Time after which a run is stopped; none: never"
+    )
+    environment_mode: str = _setting(
+        "environment.mode",
+        Choice("auto", "locked", "as-is"),
+        "auto",
+        "auto: built from the dependency manifest if there is one; as-is: the Python of the image or host, unchanged",
+    )
+    environment_python: str | None = _setting(
+        "environment.python", Text(512, optional=True), None, "Python version to build with, or the interpreter to use"
+    )
+    snapshot_max_bytes: int = _setting(
+        "snapshot.max_size", Size(), 200 * MIB, "Largest code tree accepted; data belongs into datasets"
+    )
+    snapshot_max_files: int = _setting(
+        "snapshot.max_files", Number(1, 1_000_000, whole=True), 20_000, "Most files a code tree may have"
+    )
+    env: dict[str, str] = _setting("env", Variables(), {}, "Environment variables of runs")
+    output_max_bytes: int = _setting(
+        "output.max_size", Size(), GIB, "Output kept of a run; the rest is dropped, with a mark", Scope.HOST
+    )
+    stop_grace: int = _setting(
+        "stop_grace", DurationKind(), 30, "Time between SIGTERM and SIGKILL when a run is stopped", Scope.HOST
+    )
+    prefect_api_url: str | None = _setting(
+        "prefect.api_url", Text(2048, optional=True), None, "Prefect server to use instead of a private one", Scope.HOST
+    )
+    prefect_port: int = _setting(
+        "prefect.port", Number(0, 65_535, whole=True), 0, "Port of the private server; 0 takes a free one", Scope.HOST
+    )
+    prefect_database_url: str | None = _setting(
+        "prefect.database_url",
+        Text(2048, optional=True),
+        None,
+        "Database of the private server, such as postgresql+asyncpg://...; none: SQLite in the home folder",
+        Scope.HOST,
+    )
+    prefect_pool: str = _setting("prefect.pool", Text(64), "fetchml", "Work pool runs are queued in", Scope.HOST)
+    worker_poll: int = _setting(
+        "worker.poll",
+        DurationKind(),
+        2,
+        "Time between two looks at the queue when nothing wakes the worker",
+        Scope.HOST,
+    )
+    docker_host: str | None = _setting(
+        "docker.host", Text(512, optional=True), None, "Docker socket; none: DOCKER_HOST or the default", Scope.HOST
+    )
+    docker_block: str | None = _setting(
+        "docker.block",
+        Text(128, optional=True),
+        None,
+        "Prefect block of type DockerHost to connect with, by name",
+        Scope.HOST,
+    )
+    podman_socket: str | None = _setting(
+        "podman.socket", Text(512, optional=True), None, "Podman socket; none: the user's or the system's", Scope.HOST
+    )
+    color: str = _setting("color", Choice("auto", "always", "never"), "auto", "Colour in the terminal")
+    debug: bool = _setting("debug", Flag(), False, "Show tracebacks")
+
+    @property
+    def store(self) -> Path:
+        """The run store."""
+        return self.home / "store"
+
+    @property
+    def services(self) -> Path:
+        """Locks, logs and state of the private server and the worker."""
+        return self.home / "services"
+
+
+@cache
+def by_key() -> dict[str, Field[Any]]:
+    """Returns the settings by key, in the order they are declared."""
+    return {item.metadata["key"]: item for item in fields(Settings)}

@@ -1,0 +1,209 @@
+"""The private Prefect server: SQLite in the home folder, on loopback only, on a port of its own."""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+from fetchml import durable
+from fetchml.config.settings import Settings
+from fetchml.daemons.process import Daemon
+from fetchml.errors import ConfigError, Unavailable
+from fetchml.prefect_api.client import PrefectClient
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 180
+"""The first start makes the database: 15 s on a quiet machine, a minute on a loaded one."""
+
+_MINIMUM = {"prefect": (3, 6, 22), "starlette": (1, 0, 1)}
+"""Below these, requests could pass without authorisation (CVE-2026-7722, CVE-2026-3514, CVE-2026-48710)."""
+_FASTAPI_BREAKS = (0, 151)
+
+_PREFERRED_PORTS = range(4200, 4220)
+
+
+class PrivateServer:
+    """The Prefect server of this home folder.
+
+    Args:
+        settings: The settings of this call.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.daemon = Daemon(settings.services, "server")
+        self.prefect_home = settings.home / "prefect"
+        self._state = settings.services / "server.json"
+
+    @property
+    def api_url(self) -> str | None:
+        """Address of the API, or None if the server is not running."""
+        if not self.daemon.is_alive():
+            return None
+        port = self._recorded_port()
+        return None if port is None else f"http://{LOOPBACK}:{port}/api"
+
+    @property
+    def ui_url(self) -> str | None:
+        """Address of the UI, or None if the server is not running."""
+        api = self.api_url
+        return api.removesuffix("/api") if api else None
+
+    def start(self, progress: Callable[[str], None]) -> str:
+        """Starts the server unless it is running, and waits until it answers; returns the API's address.
+
+        Raises:
+            ConfigError: The port is taken, or an installed version is not safe.
+            Unavailable: It does not come up; the end of its log is in the error.
+        """
+        check_versions()
+        if not self.daemon.is_alive():
+            port = self._free_port()
+            durable.make_folder(self.prefect_home, mode=0o700)
+            durable.make_folder(self._settings.services, mode=0o700)
+            durable.write_atomic(self._state, json.dumps({"port": port}).encode())
+            self.daemon.start(self._command(port), self._environment(port))
+            first = "" if (self.prefect_home / "prefect.db").exists() else " (its first start takes a while)"
+            progress(f"starting the Prefect server on port {port}{first}")
+        return self._await_health()
+
+    def stop(self) -> bool:
+        """Stops the server; returns whether it was running."""
+        return self.daemon.stop(timeout_s=20)
+
+    def environment(self) -> dict[str, str]:
+        """Returns the variables under which Prefect's own commands use this server."""
+        return {"PREFECT_HOME": str(self.prefect_home), **({"PREFECT_API_URL": url} if (url := self.api_url) else {})}
+
+    def _await_health(self) -> str:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            url = self.api_url
+            if url is None:
+                raise Unavailable(
+                    "the Prefect server ended as it started",
+                    detail=self.daemon.last_lines(),
+                    hint=f"the whole log is in `{self.daemon.log}`",
+                    code="server-failed",
+                )
+            if PrefectClient(url, timeout_s=5).is_healthy():
+                return url
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"the Prefect server did not answer within {START_TIMEOUT_S} s",
+                    detail=self.daemon.last_lines(),
+                    hint=f"the whole log is in `{self.daemon.log}`",
+                    code="server-failed",
+                )
+            time.sleep(0.1)
+
+    def _command(self, port: int) -> list[str]:
+        # What `prefect server start` runs in the end, without its command line in between.
+        return [
+            *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+            *("--host", LOOPBACK, "--port", str(port), "--timeout-keep-alive", "5", "--log-level", "warning"),
+        ]
+
+    def _environment(self, port: int) -> dict[str, str]:
+        database = self._settings.prefect_database_url or f"sqlite+aiosqlite:///{self.prefect_home / 'prefect.db'}"
+        return {
+            **own_environment(os.environ),
+            "PREFECT_HOME": str(self.prefect_home),
+            "PREFECT_API_DATABASE_CONNECTION_URL": database,
+            "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
+            "PREFECT_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+            "DO_NOT_TRACK": "1",
+        }
+
+    def _free_port(self) -> int:
+        wanted = self._settings.prefect_port
+        if wanted:
+            if not _is_free(wanted):
+                raise ConfigError(
+                    f"port {wanted} is taken",
+                    detail="`prefect.port` asks for it",
+                    hint="stop what listens there, choose another port, or set 0 to take a free one",
+                    code="port-taken",
+                )
+            return wanted
+        for port in _PREFERRED_PORTS:
+            if _is_free(port):
+                return port
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((LOOPBACK, 0))
+            return int(probe.getsockname()[1])
+
+    def _recorded_port(self) -> int | None:
+        with suppress(OSError, ValueError, KeyError):
+            return int(cast("dict[str, Any]", json.loads(self._state.read_bytes()))["port"])
+        return None
+
+
+def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment without the user's own Prefect settings, which are meant for other servers."""
+    return {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}
+
+
+def check_versions() -> None:
+    """Refuses to go on with versions that are unsafe or known not to work.
+
+    Raises:
+        ConfigError: Names every such package and what to install.
+    """
+    faults: list[str] = []
+    for name, least in _MINIMUM.items():
+        found = _version(name)
+        if found < least:
+            faults.append(f"{name} {_dotted(found)}: at least {_dotted(least)} is needed")
+    if _version("fastapi") >= _FASTAPI_BREAKS:
+        faults.append(
+            f"fastapi {_dotted(_version('fastapi'))}: Prefect's server needs one below {_dotted(_FASTAPI_BREAKS)}"
+        )
+    if faults:
+        raise ConfigError(
+            "installed packages do not fit",
+            detail="\n".join(faults),
+            hint="install fetchml with its locked dependencies, for example `uv sync`",
+            code="unsafe-versions",
+        )
+
+
+def _version(name: str) -> tuple[int, ...]:
+    try:
+        text = version(name)
+    except PackageNotFoundError:
+        return (0,)
+    parts: list[int] = []
+    for part in text.split(".")[:3]:
+        digits = "".join(c for c in part if c.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)
+
+
+def _dotted(parts: tuple[int, ...]) -> str:
+    return ".".join(map(str, parts))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def sqlite_file(prefect_home: Path) -> Path:
+    """Returns the database of the private server."""
+    return prefect_home / "prefect.db"

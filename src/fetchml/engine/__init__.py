@@ -1,0 +1,1 @@
+"""What starts containers: Docker, Podman, plain processes."""

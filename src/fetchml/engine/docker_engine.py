@@ -1,0 +1,362 @@
+"""Runs as Docker containers, hardened, through Docker's own SDK."""
+
+import os
+import struct
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from fetchml.containers import CONTAINER_PLACES, STORE_LABEL, ContainerSpec, Places
+from fetchml.engine.cgroup import cgroup_usage
+from fetchml.engine.port import ContainerState, EngineFacts, ImageFacts, Phase, StartFailed, Usage
+from fetchml.engine.socket_api import get_json, image_url
+from fetchml.errors import Conflict, NotFound, Unavailable
+from fetchml.models.plan import EngineKind, Network
+from fetchml.models.resources import GpuVendor
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+_CHUNK = 64 * 1024
+_POLL_S = 0.1
+_NEVER = "0001-01-01"
+_STAMP = len("2026-11-21T03:00:47.955768123Z")
+
+
+class DockerEngine:
+    """The Docker daemon on a socket.
+
+    Args:
+        host: Address such as `unix:///var/run/docker.sock`; None takes DOCKER_HOST or the default socket.
+        connect: Makes the SDK's client; the default connects to the host.
+    """
+
+    kind = EngineKind.DOCKER
+    log_driver = "json-file"
+
+    def __init__(self, host: str | None = None, connect: "Callable[[], DockerClient] | None" = None) -> None:
+        self.host = host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
+        self._connect = connect
+        self._client: DockerClient | None = None
+
+    @property
+    def client(self) -> "DockerClient":
+        """The SDK's client; the SDK is imported on first use."""
+        if self._client is None:
+            import docker
+
+            with _translated(self.host):
+                self._client = self._connect() if self._connect else docker.DockerClient(base_url=self.host, timeout=60)
+        return self._client
+
+    def facts(self) -> EngineFacts:
+        answer = self._ask("/version", lambda: self.client.version())  # noqa: PLW0108  # connects only if asked
+        return EngineFacts(self.kind, str(answer.get("Version", "unknown")), detail=self.host)
+
+    def image(self, reference: str) -> ImageFacts:
+        try:
+            answer = self._ask(image_url(reference), lambda: self.client.images.get(reference).attrs)
+        except NotFound as error:
+            raise NotFound(
+                f"the image `{reference}` is not on this host",
+                detail=f"{self.kind} at {self.host} has no such image",
+                hint=f"get it with `{self.kind} pull {reference}`, build one (docs/how-to/base-image.md), "
+                "or run without containers with `--engine process`",
+                code="image-missing",
+            ) from error
+        return ImageFacts(reference, str(answer["Id"]), str(answer.get("Architecture", "")))
+
+    def places(self, name: str, results: Path, inbox: Path, support: Path) -> Places:
+        return CONTAINER_PLACES
+
+    def create(self, spec: ContainerSpec) -> None:
+        import docker.errors
+
+        existing = self._find(spec.name)
+        if existing is None:
+            try:
+                with _translated(self.host):
+                    self._create(spec)
+                return
+            except docker.errors.ImageNotFound as error:
+                raise NotFound(f"the image `{spec.image}` is not on this host", code="image-missing") from error
+            except docker.errors.APIError as error:
+                if error.status_code != 409:
+                    raise StartFailed("the engine refuses the container", detail=_explained(error)) from error
+                existing = self._find(spec.name)
+        if existing is None or {name: existing.labels.get(name) for name in spec.labels} != spec.labels:
+            raise Conflict(f"another container uses the name `{spec.name}`", code="name-taken")
+
+    def start(self, name: str) -> None:
+        import docker.errors
+
+        container = self._get(name)
+        # Docker would run an exited container a second time without a word.
+        if self._state(container).phase is not Phase.CREATED:
+            return
+        try:
+            with _translated(self.host):
+                container.start()
+        except docker.errors.APIError as error:
+            raise StartFailed("the container cannot be started", detail=_explained(error)) from error
+
+    def inspect(self, name: str) -> ContainerState | None:
+        container = self._find(name)
+        return None if container is None else self._state(container)
+
+    def usage(self, name: str) -> Usage:
+        container = self._find(name)
+        pid = int(container.attrs["State"].get("Pid") or 0) if container is not None else 0
+        return cgroup_usage(pid) if pid else Usage()
+
+    def output(self, name: str, skip_bytes: int) -> Iterator[bytes]:
+        last, at_last = "", 0
+        while True:
+            # Following loses a last line that has no newline, and breaks when the daemon restarts: once the container
+            # has ended the rest is read again, from the last time stamp on.
+            ended = self._state(self._get(name)).phase is Phase.EXITED
+            with suppress(Unavailable):
+                repeated = at_last
+                for frames in self._stream(name, since=last, follow=not ended):
+                    fresh: list[bytes] = []
+                    for frame in frames:
+                        stamp, payload = frame[:_STAMP].decode("ascii", "replace"), frame[_STAMP + 1 :]
+                        if stamp == last and repeated:
+                            repeated -= 1
+                            continue
+                        at_last = at_last + 1 if stamp == last else 1
+                        last = stamp
+                        if skip_bytes >= len(payload):
+                            skip_bytes -= len(payload)
+                            continue
+                        fresh.append(payload[skip_bytes:])
+                        skip_bytes = 0
+                    if fresh:
+                        yield b"".join(fresh)
+                if ended:
+                    return
+            time.sleep(_POLL_S)
+
+    def stop(self, name: str, grace_s: float) -> None:
+        import docker.errors
+
+        container = self._find(name)
+        if container is None or self._state(container).phase is not Phase.RUNNING:
+            return
+        with _translated(self.host), suppress(docker.errors.NotFound):
+            container.stop(timeout=max(0, round(grace_s)))
+
+    def remove(self, name: str) -> None:
+        import docker.errors
+
+        container = self._find(name)
+        if container is None:
+            return
+        with _translated(self.host), suppress(docker.errors.NotFound):
+            try:
+                container.remove(force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code != 409:  # 409: a removal is under way already
+                    raise
+
+    def names(self, store_id: str) -> list[str]:
+        with _translated(self.host):
+            found = self.client.containers.list(
+                all=True, ignore_removed=True, filters={"label": f"{STORE_LABEL}={store_id}"}
+            )
+        return sorted(str(container.name) for container in found)
+
+    def _create(self, spec: ContainerSpec) -> None:
+        self.client.containers.create(**self._options(spec))
+
+    def _options(self, spec: ContainerSpec) -> dict[str, Any]:
+        """Returns what the SDK is asked for: the whole of a run's isolation is here."""
+        from docker.types import LogConfig, Mount
+
+        options: dict[str, Any] = {
+            "image": spec.image,
+            "name": spec.name,
+            "labels": spec.labels,
+            # The image's entry point would put words before the command.
+            "entrypoint": [spec.argv[0]],
+            "command": list(spec.argv[1:]),
+            "working_dir": spec.workdir,
+            "environment": spec.env,
+            "user": spec.user,
+            "mounts": [
+                Mount(target=mount.target, source=str(mount.source), type="bind", read_only=mount.read_only)
+                for mount in spec.mounts
+            ],
+            "network_mode": "none" if spec.network is Network.NONE else "bridge",
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges:true"],
+            "mem_limit": spec.memory_bytes,
+            "memswap_limit": spec.memory_bytes,
+            "shm_size": spec.shm_bytes,
+            "nano_cpus": int(spec.cpus * 1e9),
+            "pids_limit": spec.pids_limit,
+            # pid 1 ignores signals it has no handler for; an init passes them on and reaps orphans.
+            "init": True,
+            "stdin_open": False,
+            "tty": False,
+            "detach": True,
+            # Without a cap a run fills the engine's disk with its log, which doubles small lines as JSON.
+            "log_config": LogConfig(
+                type=self.log_driver, config={"max-size": f"{max(1, 2 * spec.output_max_bytes >> 10)}k"}
+            ),
+        }
+        if spec.path_prefix:
+            options["environment"] = {**spec.env, "PATH": ":".join([*spec.path_prefix, _DEFAULT_PATH])}
+        options.update(_device_options(spec))
+        return options
+
+    def _stream(self, name: str, *, since: str, follow: bool, stamps: bool = True) -> Iterator[list[bytes]]:
+        """Yields the frames of the container's log, in groups as they arrive.
+
+        Args:
+            name: The container.
+            since: Time stamp to begin at, inclusive; empty for the beginning.
+            follow: Whether to go on until the container ends.
+            stamps: Whether each frame begins with its time stamp and a space.
+        """
+        import requests
+        import urllib3.exceptions
+
+        api = self.client.api
+        url = f"{api.base_url}/v{api.api_version}/containers/{name}/logs"
+        parameters = {"stdout": 1, "stderr": 1, "follow": int(follow), "timestamps": int(stamps), "tail": "all"}
+        if since:
+            parameters["since"] = _unix(since)
+        try:
+            with api.get(url, params=parameters, stream=True, timeout=(10, None)) as response:
+                response.raise_for_status()
+                yield from _frames(response.raw.stream(_CHUNK, decode_content=False))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unavailable(f"the output of `{name}` broke off", detail=str(error)) from error
+
+    def _ask(self, url: str, otherwise: "Callable[[], dict[str, Any]]") -> dict[str, Any]:
+        if self._connect is None and self.host.startswith("unix://"):
+            return get_json(self.host.removeprefix("unix://"), url)
+        import docker.errors
+
+        try:
+            with _translated(self.host):
+                return otherwise()
+        except docker.errors.NotFound as error:
+            raise NotFound("the engine has no such thing") from error
+
+    def _find(self, name: str) -> "Container | None":
+        import docker.errors
+
+        try:
+            with _translated(self.host):
+                return self.client.containers.get(name)
+        except docker.errors.NotFound:
+            return None
+
+    def _get(self, name: str) -> "Container":
+        container = self._find(name)
+        if container is None:
+            raise NotFound(f"there is no container `{name}`")
+        return container
+
+    def _state(self, container: "Container") -> ContainerState:
+        state = cast("dict[str, Any]", container.attrs["State"])
+        status = str(state["Status"]).lower()
+        started = _moment(state["StartedAt"])
+        if status in ("created", "configured", "initialized"):
+            # A failed start leaves the container `created` with the reason in Error.
+            failed = bool(state.get("Error"))
+            return ContainerState(
+                phase=Phase.EXITED if failed else Phase.CREATED,
+                error=str(state["Error"]) if failed else None,
+                exit_code=None,
+            )
+        if status in ("running", "paused", "restarting", "stopping", "removing"):
+            return ContainerState(phase=Phase.RUNNING, started_at=started)
+        exit_code = int(state["ExitCode"])
+        ended = _moment(state["FinishedAt"])
+        return ContainerState(
+            phase=Phase.EXITED,
+            started_at=started,
+            ended_at=ended if started is None or ended is None else max(started, ended),
+            exit_code=exit_code,
+            out_of_memory=bool(state.get("OOMKilled")),
+            # After a reboot the daemon reports 255 for what it lost (measured, Docker 20.10).
+            lost=exit_code == 255 and not state.get("OOMKilled") and started is None,
+            error=str(state["Error"]) or None if state.get("Error") else None,
+        )
+
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _device_options(spec: ContainerSpec) -> dict[str, Any]:
+    if not spec.devices.ids or spec.devices.vendor is not GpuVendor.NVIDIA:
+        return {}
+    from docker.types import DeviceRequest
+
+    return {"device_requests": [DeviceRequest(device_ids=list(spec.devices.ids), capabilities=[["gpu"]])]}
+
+
+def _frames(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Takes the multiplexed stream apart: 8 bytes of header (stream, length), then the payload.
+
+    Format: Docker Engine API, "Attach to a container", stream format.
+    """
+    pending = bytearray()
+    for chunk in chunks:
+        pending += chunk
+        position = 0
+        payloads: list[bytes] = []
+        while len(pending) - position >= 8:
+            (size,) = struct.unpack_from(">I", pending, position + 4)
+            end = position + 8 + size
+            if end > len(pending):
+                break
+            payloads.append(bytes(pending[position + 8 : end]))
+            position = end
+        del pending[:position]
+        if payloads:
+            yield payloads
+
+
+def _moment(text: str) -> datetime | None:
+    """Reads the engine's time, which has up to nine decimals; None where it has none."""
+    if text.startswith(_NEVER):
+        return None
+    head, dot, rest = text.partition(".")
+    digits = "".join(c for c in rest if c.isdigit())[:6] if dot else ""
+    zone = text[-6:] if text[-6:-5] in ("+", "-") else "+00:00"
+    return datetime.fromisoformat(f"{head.rstrip('Z')[:19]}.{digits or '0':0<6}{zone}").astimezone(UTC)
+
+
+def _unix(stamp: str) -> str:
+    """Returns an engine's time stamp as seconds since 1970, to the nanosecond."""
+    whole = datetime.fromisoformat(stamp[:19] + "+00:00")
+    return f"{int(whole.timestamp())}.{stamp[20:29]}"
+
+
+@contextmanager
+def _translated(host: str) -> Generator[None]:
+    """Turns a silent engine into an error that says so; the engine's own answers pass."""
+    import docker.errors
+    import requests
+
+    try:
+        yield
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise Unavailable("the container engine does not answer", detail=f"{host}: {error}") from error
+    except docker.errors.APIError:
+        raise
+    except docker.errors.DockerException as error:
+        raise Unavailable("the container engine does not answer", detail=f"{host}: {error}") from error
+
+
+def _explained(error: Any) -> str:
+    return str(error.explanation or error)

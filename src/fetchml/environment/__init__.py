@@ -1,0 +1,1 @@
+"""The Python environment of a run: found, built once, kept."""

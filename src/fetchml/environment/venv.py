@@ -1,0 +1,152 @@
+"""Virtual environments for the process engine, made by uv and kept by key."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from fetchml import durable
+from fetchml.environment.build import (
+    BuildFailed,
+    BuiltEnvironment,
+    Cancelled,
+    environment_key,
+    export_lock,
+    requirements_arguments,
+    run_logged,
+    uv_binary,
+)
+from fetchml.environment.detect import Dependencies
+
+_READY = "fetchml-environment.json"
+
+
+class VenvBuilder:
+    """Environments below a folder, one for each key.
+
+    Args:
+        root: Folder of the environments; each can be deleted when no run uses it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def ensure(
+        self, dependencies: Dependencies, python: str | None, code: Path, log: Path, cancelled: Cancelled
+    ) -> BuiltEnvironment:
+        """Returns the environment of a manifest; builds it once, however many runs ask at the same time.
+
+        Args:
+            dependencies: The dependency manifest of the snapshot.
+            python: Version to build with; None takes the one fetchml runs on.
+            code: The materialised snapshot.
+            log: File the build's output is appended to.
+            cancelled: Asked while building.
+
+        Raises:
+            BuildFailed: The packages cannot be installed.
+            BuildCancelled: The run was cancelled.
+        """
+        began = time.monotonic()
+        version = python or platform.python_version()
+        key = environment_key(dependencies, {"python": version, "platform": _platform()})
+        folder = self.root / f"venv-{key[:24]}"
+        durable.make_folder(self.root, mode=0o700)
+        lock = self.root / f"venv-{key[:24]}.lock"
+        lock.touch(mode=0o600)
+        with durable.locked(lock):
+            ready = _ready(folder)
+            reused = ready is not None
+            if ready is None:
+                # Unfinished from a build that was cut short: environments are not moved, so it is made anew in place.
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    ready = self._build(folder, dependencies, version, code, log, cancelled)
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
+        return BuiltEnvironment(
+            python=ready["python"],
+            packages=tuple(ready["packages"]),
+            key=key,
+            interpreter=str(folder / "bin" / "python"),
+            reused=reused,
+            seconds=time.monotonic() - began,
+        )
+
+    def _build(
+        self, folder: Path, dependencies: Dependencies, python: str, code: Path, log: Path, cancelled: Cancelled
+    ) -> dict[str, Any]:
+        uv = uv_binary()
+        run_logged(
+            [uv, "venv", "--quiet", "--python", python, str(folder)], log, cancelled, what="making an environment"
+        )
+        exported = folder / "exported-requirements.txt"
+        export_lock(dependencies, code, exported, log, cancelled)
+        interpreter = str(folder / "bin" / "python")
+        run_logged(
+            [
+                *(uv, "pip", "install", "--python", interpreter, "--compile-bytecode"),
+                *requirements_arguments(dependencies, str(code), str(exported)),
+            ],
+            log,
+            cancelled,
+            what=f"installing the packages of `{dependencies.name}`",
+        )
+        ready = {"python": python_version(interpreter), "packages": installed_packages(interpreter)}
+        durable.write_atomic(folder / _READY, json.dumps(ready).encode())
+        return ready
+
+
+def as_is_environment(interpreter: str) -> BuiltEnvironment:
+    """Returns the environment of an interpreter that is used unchanged.
+
+    Raises:
+        BuildFailed: It is no Python interpreter.
+    """
+    return BuiltEnvironment(
+        python=python_version(interpreter), packages=tuple(installed_packages(interpreter)), interpreter=interpreter
+    )
+
+
+def python_version(interpreter: str) -> str:
+    """Returns the version of an interpreter, such as 3.11.7.
+
+    Raises:
+        BuildFailed: It does not run.
+    """
+    command = [interpreter, "-I", "-S", "-c", "import platform; print(platform.python_version())"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildFailed(f"`{interpreter}` is no Python interpreter that runs", detail=str(error)) from error
+    return done.stdout.strip()
+
+
+def installed_packages(interpreter: str) -> list[str]:
+    """Returns what is installed for an interpreter, as name==version, sorted; empty if uv cannot tell."""
+    command = [uv_binary(), "pip", "list", "--format", "json", "--quiet", "--python", interpreter]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={**os.environ, "NO_COLOR": "1"})
+        listed = cast("list[dict[str, str]]", json.loads(done.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+    return sorted(f"{item['name']}=={item['version']}" for item in listed)
+
+
+def _ready(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = cast("dict[str, Any]", json.loads((folder / _READY).read_bytes()))
+    except (OSError, ValueError):
+        return None
+    return found if (folder / "bin" / "python").exists() else None
+
+
+def _platform() -> str:
+    libc = "-".join(platform.libc_ver())
+    return f"{sys.platform}-{platform.machine()}-{libc}"

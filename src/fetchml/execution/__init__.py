@@ -1,0 +1,1 @@
+"""One attempt of a run, from preflight to the seal, without Prefect."""

@@ -1,0 +1,350 @@
+"""One attempt of a run, from preflight to the seal; without Prefect.
+
+Every step can be repeated: whoever drives an attempt may die at any moment, and the next driver calls the same steps
+in the same order. What was decided is read from the store and the engine, never from memory: a container that exists
+is adopted, a stop that was begun is finished, an end that was written down is final.
+"""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetchml import durable
+from fetchml.containers import ContainerSpec, Devices, Job, Sources, container_spec
+from fetchml.diagnosis import EndFacts
+from fetchml.durable import STORAGE_FULL
+from fetchml.engine.port import ContainerState, Phase, StartFailed
+from fetchml.environment.build import BuildCancelled, BuildFailed, BuiltEnvironment
+from fetchml.environment.detect import detect
+from fetchml.environment.maker import EnvironmentRequest
+from fetchml.errors import Corrupt, FetchmlError, NotFound
+from fetchml.execution.driver import Driver
+from fetchml.execution.ended import ContainerRecord, Ended
+from fetchml.execution.hardware import hardware
+from fetchml.execution.sealing import clean, seal_run
+from fetchml.execution.watch import Watch
+from fetchml.models.claim import Claim
+from fetchml.models.ids import container_name
+from fetchml.models.manifest import Placement, PrefectTrace, RunManifest, Sandbox
+from fetchml.models.status import Preparing, Running, State
+from fetchml.preflight.check import Facts, check
+from fetchml.snapshot.tree import Tree, import_roots, read_tree
+from fetchml.store.directory import read_model
+
+_CONTAINER_UID = 1000
+"""User inside containers when the worker is root; otherwise the worker's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an attempt needs before it can start."""
+
+    environment: BuiltEnvironment
+    code: Path
+    tree: Tree
+
+
+class Attempt:
+    """One attempt and the steps that carry it out.
+
+    Args:
+        driver: The host's parts.
+        claim: The claim that makes the caller the owner.
+        flow_run: The Prefect flow run it belongs to, for the record.
+
+    Raises:
+        NotFound: There is no such run.
+        Corrupt: Its plan cannot be read.
+    """
+
+    def __init__(self, driver: Driver, claim: Claim, flow_run: PrefectTrace | None = None) -> None:
+        self._driver = driver
+        self._claim = claim
+        self._flow_run = flow_run
+        self._store = driver.home.store
+        self.run_id = claim.run_id
+        self.number = claim.attempt
+        self.name = container_name(claim.run_id, claim.attempt)
+        self.run_folder = self._store.folder(claim.run_id)
+        self.folder = self.run_folder.attempt(claim.attempt)
+        self.plan = self._store.read_plan(claim.run_id)
+        self.engine = driver.engines(self.plan.engine, driver.home)
+
+    @property
+    def manifest(self) -> RunManifest:
+        """The manifest as it is now."""
+        return self._store.read_manifest(self.run_id)
+
+    def execute(self) -> RunManifest:
+        """Carries out all steps and returns the sealed manifest."""
+        ended = self.preflight()
+        if ended is None:
+            prepared = self.prepare()
+            ended = prepared if isinstance(prepared, Ended) else self.run(prepared)
+        return self.finalize(ended)
+
+    def preflight(self) -> Ended | None:
+        """Step 1: checks the run against the store before anything starts.
+
+        Returns:
+            None if it may go on, else how it ended: refused, cancelled, or as written down by an earlier driver.
+        """
+        self._to_preparing()
+        if (ended := self._written_end()) is not None:
+            return ended
+        if self.engine.inspect(self.name) is not None:
+            return None  # it was checked before the container was made
+        if (ended := self._cancelled_before_start()) is not None:
+            return ended
+        facts = Facts(
+            plan=self.plan,
+            capacity=self._driver.discovery.capacity,
+            recorded_sha256=self.manifest.plan.plan_sha256,
+            snapshot_fault=self._snapshot_fault(),
+            image_digest=self._image_digest(),
+        )
+        faults = check(facts)
+        if faults:
+            return self._not_started(EndFacts(refused=tuple(str(fault) for fault in faults)))
+        return None
+
+    def prepare(self) -> Prepared | Ended | None:
+        """Step 2: lays out the code and makes the environment ready; both are reused when they are there.
+
+        Returns:
+            What the run needs; how it ended, if its environment cannot be made or it was cancelled; None if it was
+            started before and needs nothing.
+        """
+        state = self.engine.inspect(self.name)
+        if state is not None and state.phase is not Phase.CREATED:
+            return None
+        try:
+            return self._prepare()
+        except FetchmlError as error:
+            if error.code != STORAGE_FULL:
+                raise
+            return self._not_started(EndFacts(storage_full=True, infrastructure_error=str(error)))
+
+    def _prepare(self) -> Prepared | Ended:
+        home = self._driver.home
+        code = home.snapshots.ensure(self.plan.snapshot_id)
+        tree = read_tree(home.objects.read(self.plan.snapshot_id))
+        self._make_folders(code)
+        request = EnvironmentRequest(
+            plan=self.plan,
+            dependencies=detect(tree, home.objects, self.plan.command.workdir),
+            code=code,
+            log=self.folder.build_log,
+            cancelled=lambda: self._store.read_cancel(self.run_id) is not None,
+        )
+        try:
+            environment = self._driver.environments(self.engine, home).make(request)
+        except BuildCancelled:
+            by = self._store.read_cancel(self.run_id)
+            return self._not_started(EndFacts(cancelled_by=by.by if by else "unknown"))
+        except BuildFailed as error:
+            return self._not_started(EndFacts(environment_error=str(error)))
+        self._store.update(self.run_id, lambda manifest: _with_environment(manifest, environment))
+        return Prepared(environment, code, tree)
+
+    def run(self, prepared: Prepared | None) -> Ended:
+        """Step 3: starts the payload, or adopts it if it was started before, and stays until it has ended.
+
+        Args:
+            prepared: What `prepare` returned; None if the payload was started before.
+        """
+        if (ended := self._written_end()) is not None:
+            return ended
+        state = self.engine.inspect(self.name)
+        if state is None or state.phase is Phase.CREATED:
+            if (ended := self._cancelled_before_start()) is not None:
+                self.engine.remove(self.name)
+                return ended
+            if prepared is None:
+                error = f"the container `{self.name}` was removed before its end was recorded"
+                return self._not_started(EndFacts(lost=True, infrastructure_error=error))
+            try:
+                self._start(self._spec(prepared))
+            except (StartFailed, NotFound) as error:
+                return self._not_started(EndFacts(start_error=error.detail or error.summary))
+            except FetchmlError as error:
+                if error.code != STORAGE_FULL:
+                    raise
+                return self._not_started(EndFacts(storage_full=True, infrastructure_error=str(error)))
+            state = self.engine.inspect(self.name)
+        if state is None:
+            error = f"the container `{self.name}` disappeared as it was started"
+            return self._not_started(EndFacts(infrastructure_error=error))
+        if state.error is not None:
+            return self._not_started(EndFacts(start_error=state.error))
+        manifest = self._to_running(state)
+        started_at = manifest.times.started_at or self._driver.now()
+        watch = Watch(self._driver, self.engine, self.run_id, self.name, self.folder, self.plan, started_at)
+        return self._write_end(watch.until_ended())
+
+    def finalize(self, ended: Ended) -> RunManifest:
+        """Step 4: seals the record and removes the container; a sealed run stays as it is."""
+        home = self._driver.home
+        try:
+            manifest = seal_run(self._store, self.run_folder, self.number, ended, self._driver.now)
+        except FetchmlError as error:
+            if error.code != STORAGE_FULL:
+                raise
+            # Space is kept back for this moment: a run always ends in a complete record.
+            home.release_reserve()
+            facts = ended.facts.model_copy(update={"storage_full": True, "infrastructure_error": str(error)})
+            ended = ended.model_copy(update={"facts": facts})
+            manifest = seal_run(self._store, self.run_folder, self.number, ended, self._driver.now)
+        self.engine.remove(self.name)
+        clean(self.run_folder, self.number)
+        return manifest
+
+    # What was written down
+
+    def _written_end(self) -> Ended | None:
+        return read_model(self.folder.ended, Ended, lambda: f"run `{self.run_id}`")
+
+    def _write_end(self, ended: Ended) -> Ended:
+        """Makes an end durable before anything follows from it; the first one counts."""
+        with suppress(FetchmlError):  # on a full disk the seal itself decides
+            durable.create_exclusive(self.folder.ended, ended.model_dump_json(indent=2).encode() + b"\n")
+        return self._written_end() or ended
+
+    def _not_started(self, facts: EndFacts) -> Ended:
+        return self._write_end(Ended(facts=facts, ended_at=self._driver.now()))
+
+    def _cancelled_before_start(self) -> Ended | None:
+        request = self._store.read_cancel(self.run_id)
+        return None if request is None else self._not_started(EndFacts(cancelled_by=request.by))
+
+    # Transitions
+
+    def _to_preparing(self) -> None:
+        claim = self._claim
+
+        def change(manifest: RunManifest) -> RunManifest:
+            if manifest.status.state is not State.QUEUED:
+                return manifest
+            waited = (claim.claimed_at - manifest.times.queued_at).total_seconds()
+            return manifest.with_status(
+                Preparing(since=self._driver.now(), attempt=self.number, host=claim.host),
+                hardware=hardware(self._driver.discovery),
+                prefect=self._flow_run,
+                placement=Placement(
+                    host=claim.host,
+                    worker=claim.worker,
+                    device_ids=claim.device_ids,
+                    waited_s=round(max(0.0, waited), 3),
+                    waited_for=claim.waited_for,
+                ),
+            )
+
+        self._store.update(self.run_id, change)
+
+    def _to_running(self, state: ContainerState) -> RunManifest:
+        started = state.started_at or self._driver.now()
+        sandbox = self._sandbox()
+
+        def change(manifest: RunManifest) -> RunManifest:
+            if manifest.status.state is not State.PREPARING:
+                return manifest
+            status = Running(started_at=started, attempt=self.number, host=self._claim.host, container=self.name)
+            return manifest.with_status(status, sandbox=sandbox)
+
+        return self._store.update(self.run_id, change)
+
+    # What a run gets
+
+    def _snapshot_fault(self) -> str | None:
+        try:
+            self._driver.home.snapshots.ensure(self.plan.snapshot_id)
+        except (NotFound, Corrupt) as error:
+            return error.summary
+        return None
+
+    def _image_digest(self) -> str | None:
+        if self.plan.image is None:
+            return None
+        try:
+            return self.engine.image(self.plan.image.digest).digest
+        except NotFound:
+            return ""
+
+    def _make_folders(self, code: Path) -> None:
+        link = self.run_folder.code
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(code, self.run_folder.path))
+        for folder in (self.run_folder.results, self.folder.inbox):
+            durable.make_folder(folder)
+            if os.geteuid() == 0 and self.plan.engine.isolates:
+                os.chown(folder, _CONTAINER_UID, _CONTAINER_UID)
+
+    def _spec(self, prepared: Prepared) -> ContainerSpec:
+        home = self._driver.home
+        support = home.support()
+        vendors = {device.id: device.vendor for device in self._driver.discovery.inventory.devices}
+        ids = self._claim.device_ids
+        job = Job(
+            run_id=self.run_id,
+            attempt=self.number,
+            plan=self.plan,
+            plan_sha256=self.plan.sha256,
+            store_id=home.store_id,
+            sources=Sources(prepared.code, self.run_folder.results, self.folder.inbox, support),
+            image=prepared.environment.image,
+            user=self._user(),
+            devices=Devices(ids, vendors[ids[0]]) if ids and ids[0] in vendors else Devices(),
+            output_max_bytes=home.settings.output_max_bytes,
+            interpreter=prepared.environment.interpreter,
+            import_roots=import_roots(prepared.tree),
+        )
+        return container_spec(job, self.engine.places(self.name, self.run_folder.results, self.folder.inbox, support))
+
+    def _start(self, spec: ContainerSpec) -> None:
+        self.engine.create(spec)
+        record = ContainerRecord(
+            name=spec.name,
+            engine=f"{self.engine.kind} {self.engine.facts().version}",
+            image=spec.image,
+            argv=spec.argv,
+            env_names=tuple(sorted(spec.env)),
+            created_at=self._driver.now(),
+        )
+        durable.write_atomic(self.folder.container, record.model_dump_json(indent=2).encode() + b"\n")
+        self.engine.start(spec.name)
+
+    def _user(self) -> str | None:
+        if not self.plan.engine.isolates:
+            return None
+        return f"{_CONTAINER_UID}:{_CONTAINER_UID}" if os.geteuid() == 0 else f"{os.geteuid()}:{os.getegid()}"
+
+    def _sandbox(self) -> Sandbox:
+        isolates = self.plan.engine.isolates
+        return Sandbox(
+            engine=self.plan.engine,
+            engine_version=self.engine.facts().version,
+            container=self.name,
+            network=self.plan.network,
+            user=self._user(),
+            read_only_code=isolates or os.geteuid() != 0,
+            no_new_privileges=isolates,
+            capabilities_dropped=isolates,
+            memory_limited=True,
+            cpu_limited=isolates,
+            pids_limited=isolates,
+        )
+
+
+def _with_environment(manifest: RunManifest, built: BuiltEnvironment) -> RunManifest:
+    if manifest.seal is not None:
+        return manifest
+    environment = manifest.environment.model_copy(
+        update={
+            "key": built.key,
+            "python": built.python,
+            "packages": built.packages,
+            "built_image_digest": built.image if built.key else None,
+        }
+    )
+    return manifest.with_sections(environment=environment)

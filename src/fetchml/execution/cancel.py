@@ -1,0 +1,33 @@
+"""Ends a run that nobody has started."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fetchml.execution.claims import cancel_claim
+from fetchml.models.claim import ClaimKind
+from fetchml.models.manifest import Diagnosis, RunManifest
+from fetchml.models.status import Cancelled, EndReason, State
+from fetchml.store.port import RunStore
+
+FIRST_ATTEMPT = 1
+
+
+def cancel_unstarted(store: RunStore, run_id: str, by: str, now: Callable[[], datetime]) -> RunManifest | None:
+    """Cancels a run if nobody owns it: takes the claim, so that no worker ever starts it, and seals the record.
+
+    Returns:
+        The sealed manifest, or None if a worker owns the run and has to stop it.
+    """
+    store.claim(cancel_claim(run_id, FIRST_ATTEMPT, by=by, now=now()))
+    claim = store.read_claim(run_id, FIRST_ATTEMPT)
+    if claim is None or claim.kind is not ClaimKind.CANCEL:
+        return None
+
+    def change(manifest: RunManifest) -> RunManifest:
+        if manifest.status.state is not State.QUEUED:
+            return manifest
+        diagnosis = Diagnosis(category=EndReason.CANCELLED, summary=f"cancelled by {claim.worker} before it started")
+        status = Cancelled(started_at=None, ended_at=now(), attempt=None, exit_code=None, by=claim.worker)
+        return manifest.with_status(status, diagnosis=diagnosis).sealed(now())
+
+    return store.update(run_id, change)

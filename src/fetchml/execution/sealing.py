@@ -1,0 +1,152 @@
+"""The end of a run's record: everything is listed, hashed and protected, then the manifest is sealed.
+
+Objects and files first, the manifest last: a reader that finds no seal sees an unfinished run, never half of one.
+Every step can be repeated.
+"""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from fetchml.diagnosis import diagnose
+from fetchml.errors import Bug
+from fetchml.execution.artifacts import collect, protect_folders, record_file
+from fetchml.execution.ended import Ended
+from fetchml.execution.metrics import summarise, values_of
+from fetchml.execution.output import rewrite_metrics
+from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest
+from fetchml.models.resources import ResourceUse
+from fetchml.models.status import (
+    Cancelled,
+    Completed,
+    EndReason,
+    Failed,
+    Finalizing,
+    RefusedStatus,
+    State,
+    Status,
+)
+from fetchml.store.folder import AttemptFolder, RunFolder
+from fetchml.store.port import RunStore
+
+_BEFORE_THE_END = (State.PREPARING, State.RUNNING, State.UNREACHABLE)
+
+
+def seal_run(store: RunStore, run: RunFolder, attempt: int, ended: Ended, now: Callable[[], datetime]) -> RunManifest:
+    """Records how a run ended and seals its manifest; a sealed run stays as it is.
+
+    Args:
+        store: The run store.
+        run: Folder of the run.
+        attempt: Number of the attempt that ended.
+        ended: How it ended.
+        now: The clock.
+
+    Raises:
+        Unavailable: The disk is full; the run is then not sealed and the call can be repeated.
+    """
+    folder = run.attempt(attempt)
+    if not ended.facts.refused:
+        store.update(run.run_id, lambda manifest: _finalizing(manifest, attempt, ended, now()))
+    if folder.inbox.exists():
+        rewrite_metrics(folder)
+    metrics = summarise(values_of(folder.inbox / "metrics.jsonl", folder.output))
+    artifacts = _artifacts(run.results, now())
+    record = _record_files(run, folder)
+    diagnosis = diagnose(ended.facts)
+
+    def change(manifest: RunManifest) -> RunManifest:
+        if manifest.seal is not None:
+            return manifest
+        return manifest.with_status(
+            _final_status(manifest, attempt, ended, diagnosis),
+            diagnosis=diagnosis,
+            metrics=metrics,
+            artifacts=artifacts,
+            record_files=record,
+            resources=manifest.resources.model_copy(update={"actual": _resource_use(ended, folder.output)}),
+            warnings=(*manifest.warnings, *ended.warnings),
+        ).sealed(now())
+
+    return store.update(run.run_id, change)
+
+
+def clean(run: RunFolder, attempt: int) -> None:
+    """Removes what only a live attempt needs; call it once the run is sealed."""
+    folder = run.attempt(attempt)
+    folder.stop.unlink(missing_ok=True)
+    shutil.rmtree(folder.inbox, ignore_errors=True)
+
+
+def _finalizing(manifest: RunManifest, attempt: int, ended: Ended, now: datetime) -> RunManifest:
+    if manifest.status.state not in _BEFORE_THE_END:
+        return manifest
+    started = manifest.times.started_at
+    return manifest.with_status(
+        Finalizing(
+            since=now,
+            started_at=started,
+            ended_at=max(ended.ended_at, started or ended.ended_at),
+            attempt=attempt,
+            exit_code=ended.facts.exit_code,
+        )
+    )
+
+
+def _final_status(manifest: RunManifest, attempt: int, ended: Ended, diagnosis: Diagnosis) -> Status:
+    current = manifest.status
+    if ended.facts.refused:
+        return RefusedStatus(ended_at=ended.ended_at, attempt=attempt, faults=ended.facts.refused)
+    if not isinstance(current, Finalizing):
+        raise Bug(f"run `{manifest.identity.run_id}` is `{current.state}` when it should be finalizing")
+    if diagnosis.category is EndReason.CANCELLED:
+        return Cancelled(
+            started_at=current.started_at,
+            ended_at=current.ended_at,
+            attempt=attempt,
+            exit_code=current.exit_code,
+            by=ended.facts.cancelled_by or "unknown",
+        )
+    if diagnosis.category is EndReason.OK and current.started_at is not None:
+        return Completed(started_at=current.started_at, ended_at=current.ended_at, attempt=attempt)
+    return Failed(
+        started_at=current.started_at,
+        ended_at=current.ended_at,
+        attempt=attempt,
+        exit_code=current.exit_code,
+        end_reason=diagnosis.category,
+    )
+
+
+def _artifacts(results: Path, now: datetime) -> Artifacts | None:
+    if not results.exists():
+        return None
+    artifacts = collect(results, now)
+    protect_folders(results)
+    return artifacts
+
+
+def _record_files(run: RunFolder, folder: AttemptFolder) -> tuple[RecordFile, ...]:
+    paths = (
+        run.plan,
+        run.cancel,
+        folder.claim,
+        folder.container,
+        folder.ended,
+        folder.build_log,
+        folder.output,
+        folder.output_index,
+        folder.metrics,
+    )
+    return tuple(record_file(run.path, path) for path in paths if path.exists())
+
+
+def _resource_use(ended: Ended, output: Path) -> ResourceUse:
+    wall = (ended.ended_at - ended.started_at).total_seconds() if ended.started_at else None
+    return ResourceUse(
+        wall_s=None if wall is None else round(max(0.0, wall), 3),
+        cpu_s=None if ended.cpu_s is None else round(ended.cpu_s, 3),
+        memory_peak_bytes=ended.facts.memory_peak_bytes,
+        output_bytes=output.stat().st_size if output.exists() else None,
+    )

@@ -1,0 +1,91 @@
+"""The process of one flow run: forked by the worker's nursery, it becomes the driver of an attempt.
+
+Prefect is the window, not the ledger: if its API fails the run goes on without it, to the same sealed manifest.
+"""
+
+import logging
+from importlib import import_module
+from typing import Any, cast
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
+from prefect.flow_engine import run_flow
+
+from fetchml.config.layers import load
+from fetchml.execution.attempt import Attempt
+from fetchml.execution.driver import Driver
+from fetchml.execution.ownership import owning
+from fetchml.flows.run_experiment import final_state, run_experiment
+from fetchml.gpus.discover import discover
+from fetchml.home import Home
+from fetchml.models.claim import ClaimKind
+
+_logger = logging.getLogger("fetchml.flow")
+
+# Prefect imports it on a flow's first call: 40 ms in each child, unless the process they are forked from has it.
+import_module("prefect.utilities.visualization")
+
+
+def main(job: dict[str, object]) -> int:
+    """Drives one attempt to its seal.
+
+    Args:
+        job: `run_id`, `attempt`, and `flow_run_id` or None for a run that Prefect does not know (any more).
+
+    Returns:
+        0 once the run is sealed or another process drives it, 1 if it has to be tried again.
+    """
+    run_id, attempt = cast("str", job["run_id"]), cast("int", job["attempt"])
+    flow_run_id = cast("str | None", job.get("flow_run_id"))
+    home = Home(load(with_project=False).settings)
+    with owning(home.store.folder(run_id).attempt(attempt)) as is_owner:
+        if not is_owner:
+            return 0
+        if flow_run_id is not None:
+            try:
+                _run_flow(flow_run_id)
+            except (TerminationSignal, KeyboardInterrupt):
+                return 1  # this process was told to end; the next one adopts what runs
+            except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run goes on without it
+                _logger.warning("the flow run of %s broke off: %s", run_id, _line(error))
+        if home.store.read_manifest(run_id).seal is not None:
+            return 0
+        code = _without_prefect(home, run_id, attempt)
+        if code == 0 and flow_run_id is not None:
+            _close_flow_run(home, run_id, flow_run_id)
+        return code
+
+
+def _run_flow(flow_run_id: str) -> None:
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(cast("Any", flow_run_id))
+    if flow_run.state is not None and flow_run.state.is_final():
+        return
+    run_flow(run_experiment, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+
+
+def _without_prefect(home: Home, run_id: str, attempt: int) -> int:
+    """Carries on where the flow broke off; the reconciler closes the flow run later."""
+    claim = home.store.read_claim(run_id, attempt)
+    if claim is None or claim.kind is not ClaimKind.RUN:
+        return 0
+    try:
+        Attempt(Driver(home, discover()), claim).execute()
+    except Exception:
+        _logger.exception("run %s cannot go on now", run_id)
+        return 1
+    return 0
+
+
+def _close_flow_run(home: Home, run_id: str, flow_run_id: str) -> None:
+    """Tells Prefect how the run ended, best effort: the reconciler does it otherwise."""
+    try:
+        with get_client(sync_client=True) as client:
+            state = final_state(home.store.read_manifest(run_id))
+            client.set_flow_run_state(cast("Any", flow_run_id), state, force=True)
+    except Exception as error:  # noqa: BLE001  # best effort
+        _logger.warning("Prefect does not learn the end of %s now: %s", run_id, _line(error))
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -1,0 +1,129 @@
+"""The home folder of fetchml on this host: where everything is, put together from the settings.
+
+```
+<home>/config.yaml    the user's settings
+<home>/store/         runs and objects: the truth
+<home>/snapshots/     materialised code, rebuilt when missing
+<home>/environments/  virtual environments and what is known of built images
+<home>/cache/uv/      packages, shared by all builds
+<home>/processes/     state of live runs of the process engine
+<home>/support/       what is put into every run
+<home>/prefect/       the private Prefect server's own home
+<home>/services/      locks, logs and state of the server and the worker
+```
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+import fetchml
+import fetchml.metric
+from fetchml import durable
+from fetchml.config.settings import Settings
+from fetchml.engine.choose import EngineSettings
+from fetchml.models.units import MIB
+from fetchml.objects.directory import DirectoryObjects
+from fetchml.snapshot.materialise import SnapshotCache
+from fetchml.store.directory import DirectoryRunStore
+
+_RESERVE = "reserve"
+_RESERVE_BYTES = 16 * MIB
+"""Enough to seal dozens of runs: a manifest and its metrics take kilobytes."""
+
+
+class Home:
+    """The parts of fetchml on this host.
+
+    Args:
+        settings: The settings of this call.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.path = settings.home
+
+    @cached_property
+    def store(self) -> DirectoryRunStore:
+        """The run store."""
+        return DirectoryRunStore(self.settings.store)
+
+    @cached_property
+    def objects(self) -> DirectoryObjects:
+        """The content-addressed objects."""
+        return DirectoryObjects(self.settings.store / "objects")
+
+    @cached_property
+    def snapshots(self) -> SnapshotCache:
+        """The materialised snapshots."""
+        return SnapshotCache(self.path / "snapshots", self.objects)
+
+    @property
+    def engines(self) -> EngineSettings:
+        """How the engines of this host are reached."""
+        return EngineSettings(
+            processes=self.path / "processes",
+            docker_host=self.settings.docker_host,
+            podman_socket=self.settings.podman_socket,
+        )
+
+    @property
+    def environments(self) -> Path:
+        """Built environments."""
+        return self.path / "environments"
+
+    @property
+    def package_cache(self) -> Path:
+        """Uv's cache for image builds."""
+        return self.path / "cache" / "uv"
+
+    @property
+    def services(self) -> Path:
+        """Locks, logs and state of the server and the worker."""
+        return self.settings.services
+
+    @property
+    def wake_pipe(self) -> Path:
+        """Named pipe that wakes the worker; a pipe, because a socket's path may not exceed 107 bytes."""
+        return self.services / "worker.wake"
+
+    @property
+    def store_id(self) -> str:
+        """Marks this store's containers, so that two homes on one engine leave each other alone."""
+        return hashlib.sha256(os.fsencode(self.settings.store.absolute())).hexdigest()[:16]
+
+    def create(self) -> None:
+        """Makes the home folder, readable by its owner only; an existing one is left as it is.
+
+        Raises:
+            Forbidden: It cannot be written.
+            Unavailable: The disk is full.
+        """
+        durable.make_folder(self.path, mode=0o700)
+        reserve = self.path / _RESERVE
+        if not reserve.exists():
+            durable.reserve_space(reserve, _RESERVE_BYTES)
+
+    def release_reserve(self) -> None:
+        """Frees the space that `create` keeps back, so that running runs can be sealed on a full disk."""
+        (self.path / _RESERVE).unlink(missing_ok=True)
+
+    def support(self) -> Path:
+        """Returns the folder that is put into every run: the part of fetchml that scripts may import."""
+        sources = [Path(fetchml.__file__), Path(fetchml.metric.__file__)]
+        contents = [source.read_bytes() for source in sources]
+        folder = self.path / "support" / hashlib.sha256(b"\0".join(contents)).hexdigest()[:16]
+        if not folder.exists():
+            durable.make_folder(folder.parent)
+            temporary = folder.parent / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+            (temporary / "fetchml").mkdir(parents=True)
+            for source, content in zip(sources, contents, strict=True):
+                (temporary / "fetchml" / source.name).write_bytes(content)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                shutil.rmtree(temporary, ignore_errors=True)  # another process was first
+        return folder

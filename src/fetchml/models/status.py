@@ -1,0 +1,190 @@
+"""The life of a run: one frozen model a state, one function for every transition.
+
+`queued → preparing → running → finalizing → completed | failed | cancelled | refused`, and `unreachable` while the host
+of a started run is silent. A status holds the fields that are valid in its state and no others; how a run ended is a
+closed enum apart from its exit code.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fetchml.errors import Conflict
+from fetchml.models.base import Model, UtcTime
+
+
+class State(StrEnum):
+    """The states of a run."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows this state."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.REFUSED})
+
+
+class EndReason(StrEnum):
+    """How a run ended. Closed: a new reason is a new schema version."""
+
+    OK = "ok"
+    CODE_ERROR = "code_error"
+    DATA_ERROR = "data_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    PREFLIGHT_REFUSED = "preflight_refused"
+    IMAGE_ERROR = "image_error"
+    INFRASTRUCTURE = "infrastructure"
+    HOST_LOST = "host_lost"
+    STORAGE_FULL = "storage_full"
+
+
+class Queued(Model):
+    """Accepted and durable; nothing was started."""
+
+    state: Literal[State.QUEUED] = State.QUEUED
+    since: UtcTime = Field(description="When the run was accepted")
+
+
+class Preparing(Model):
+    """Claimed by a worker that verifies, materialises and builds; the payload has not started."""
+
+    state: Literal[State.PREPARING] = State.PREPARING
+    since: UtcTime = Field(description="When the worker began")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    host: str = Field(description="Host of the worker")
+
+
+class Running(Model):
+    """The payload is running."""
+
+    state: Literal[State.RUNNING] = State.RUNNING
+    started_at: UtcTime = Field(description="When the payload started")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    host: str = Field(description="Host the payload runs on")
+    container: str = Field(description="Name of the container or process")
+
+
+class Unreachable(Model):
+    """The host of a started run is silent; silence is no proof of death, so nothing else is started."""
+
+    state: Literal[State.UNREACHABLE] = State.UNREACHABLE
+    since: UtcTime = Field(description="When the silence was noticed")
+    started_at: UtcTime = Field(description="When the payload started")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    host: str = Field(description="Host that is silent")
+    container: str = Field(description="Name of the container or process")
+
+
+class Finalizing(Model):
+    """The payload has ended or will never start; results are being recorded and sealed."""
+
+    state: Literal[State.FINALIZING] = State.FINALIZING
+    since: UtcTime = Field(description="When finalizing began")
+    started_at: UtcTime | None = Field(description="When the payload started; null if it never did")
+    ended_at: UtcTime = Field(description="When the payload ended, or when it was clear that it would not start")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    exit_code: int | None = Field(description="Exit code of the payload; null if it never started or is unknown")
+
+
+class Completed(Model):
+    """The payload ended with exit code 0."""
+
+    state: Literal[State.COMPLETED] = State.COMPLETED
+    started_at: UtcTime = Field(description="When the payload started")
+    ended_at: UtcTime = Field(description="When the payload ended")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    exit_code: Literal[0] = Field(default=0, description="Exit code of the payload")
+    end_reason: Literal[EndReason.OK] = EndReason.OK
+
+
+class Failed(Model):
+    """The run ended in any other way than success, cancellation or refusal."""
+
+    state: Literal[State.FAILED] = State.FAILED
+    started_at: UtcTime | None = Field(description="When the payload started; null if it never did")
+    ended_at: UtcTime = Field(description="When the run ended")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    exit_code: int | None = Field(description="Exit code of the payload; null if it never started or is unknown")
+    end_reason: EndReason = Field(description="Why it failed")
+
+
+class Cancelled(Model):
+    """Someone stopped the run, and nothing of it is left running."""
+
+    state: Literal[State.CANCELLED] = State.CANCELLED
+    started_at: UtcTime | None = Field(description="When the payload started; null if it never did")
+    ended_at: UtcTime = Field(description="When it was certain that nothing was left running")
+    attempt: int | None = Field(ge=1, description="Number of the attempt; null if no worker had it")
+    exit_code: int | None = Field(description="Exit code of the payload; null if it never started or is unknown")
+    end_reason: Literal[EndReason.CANCELLED] = EndReason.CANCELLED
+    by: str = Field(description="Who asked")
+
+
+class RefusedStatus(Model):
+    """The worker's own preflight said no; the payload was never started."""
+
+    state: Literal[State.REFUSED] = State.REFUSED
+    ended_at: UtcTime = Field(description="When it was refused")
+    attempt: int = Field(ge=1, description="Number of the attempt")
+    end_reason: Literal[EndReason.PREFLIGHT_REFUSED] = EndReason.PREFLIGHT_REFUSED
+    faults: tuple[str, ...] = Field(description="What preflight found, one line each")
+
+
+Status = Annotated[
+    Queued | Preparing | Running | Unreachable | Finalizing | Completed | Failed | Cancelled | RefusedStatus,
+    Field(discriminator="state"),
+]
+
+_NEXT: dict[State, frozenset[State]] = {
+    # A canceller that wins the claim ends a run that no worker has touched.
+    State.QUEUED: frozenset({State.PREPARING, State.CANCELLED}),
+    # A new attempt starts from `preparing` again; a payload that never starts skips `running`.
+    State.PREPARING: frozenset({State.PREPARING, State.RUNNING, State.FINALIZING, State.REFUSED}),
+    State.RUNNING: frozenset({State.FINALIZING, State.UNREACHABLE}),
+    State.UNREACHABLE: frozenset({State.RUNNING, State.FINALIZING}),
+    State.FINALIZING: frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.PREPARING}),
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.REFUSED: frozenset(),
+}
+
+
+def transition(current: Status, new: Status) -> Status:
+    """Returns the status that follows; every change of a run's state goes through here.
+
+    Raises:
+        Conflict: The life cycle has no such step, the attempt goes backwards, or a start or end would be rewritten.
+    """
+    if new.state not in _NEXT[current.state]:
+        raise Conflict(
+            f"a run that is `{current.state}` cannot become `{new.state}`",
+            detail=f"from `{current.state}` it can become: {', '.join(sorted(_NEXT[current.state])) or 'nothing'}",
+            code="bad-transition",
+        )
+    before, after = getattr(current, "attempt", None), getattr(new, "attempt", None)
+    retries = new.state is State.PREPARING and current.state is not State.QUEUED
+    if before is not None and after != (before + 1 if retries and current.state is State.FINALIZING else before):
+        raise Conflict(f"attempt {after} cannot follow attempt {before} here", code="stale-attempt")
+    started_before, started_after = getattr(current, "started_at", None), getattr(new, "started_at", None)
+    if started_before is not None and started_after != started_before and not retries:
+        raise Conflict("the start of a run is recorded once", code="bad-transition")
+    ended = getattr(new, "ended_at", None)
+    if ended is not None and started_after is not None and ended < started_after:
+        raise Conflict("a run cannot end before it started", code="bad-transition")
+    return new

@@ -1,0 +1,162 @@
+"""Objects as files: `<root>/sha256/ab/cdef...`, read-only."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from fetchml import durable
+from fetchml.errors import Corrupt, NotFound
+from fetchml.models.ids import is_digest
+from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+
+_CHUNK = 1024 * 1024
+_SYNC_THREADS = 16
+"""Measured on ext4: 300 files synced one by one take 90 ms, by 16 threads 48 ms; the journal commits them together."""
+
+
+class DirectoryObjects:
+    """Objects below a folder on a local disk.
+
+    Args:
+        root: Folder of the objects; created when the first one is stored.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, digest: str) -> Path:
+        """Returns where an object is or would be."""
+        if not is_digest(digest):
+            raise NotFound(f"`{digest[:70]}` is not a SHA-256 digest")
+        return self.root / "sha256" / digest[:2] / digest[2:]
+
+    def has(self, digest: str) -> bool:
+        return self.path(digest).exists()
+
+    def read(self, digest: str) -> bytes:
+        path = self.path(digest)
+        with durable.translated("read", path):
+            content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise _damaged(digest, path)
+        return content
+
+    def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
+        path = self.path(digest)
+        with durable.translated("read", path):
+            source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            with durable.translated("write", target):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                sink = os.open(target, flags, 0o600)
+                try:
+                    found = _pump(source, sink)
+                    os.fchmod(sink, 0o555 if executable else 0o444)
+                finally:
+                    os.close(sink)
+        finally:
+            os.close(source)
+        if found != digest:
+            target.unlink(missing_ok=True)
+            raise _damaged(digest, path)
+
+    @contextmanager
+    def batch(self) -> Generator[ObjectBatch]:
+        with _DirectoryBatch(self) as batch:
+            yield batch
+            batch.commit()
+
+
+class _DirectoryBatch:
+    """New objects under temporary names until `commit` syncs and links them all."""
+
+    def __init__(self, objects: DirectoryObjects) -> None:
+        self._objects = objects
+        self._pending: dict[str, Path] = {}
+        self._staging = objects.root / "incoming"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for temporary in self._pending.values():
+            with suppress(OSError):
+                temporary.unlink()
+        self._pending.clear()
+
+    def put_bytes(self, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        if self._is_new(digest):
+            temporary = self._new_file()
+            with durable.translated("write", temporary), temporary.open("xb") as file:
+                file.write(content)
+            self._pending[digest] = temporary
+        return digest
+
+    def put_file(self, path: Path, digest: str) -> None:
+        if not self._is_new(digest):
+            return
+        temporary = self._new_file()
+        with durable.translated("read", path):
+            source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            with durable.translated("write", temporary), temporary.open("xb", buffering=0) as sink:
+                self._pending[digest] = temporary
+                found = _pump(source, sink.fileno())
+        finally:
+            os.close(source)
+        if found != digest:
+            del self._pending[digest]
+            temporary.unlink(missing_ok=True)
+            raise ChangedWhileRead(str(path))
+
+    def commit(self) -> None:
+        """Makes every object of the batch durable and visible."""
+        if not self._pending:
+            return
+        folders = {self._objects.path(digest).parent for digest in self._pending}
+        for folder in folders:
+            durable.make_folder(folder)
+        with durable.translated("write", self._objects.root):
+            if len(self._pending) == 1:
+                for temporary in self._pending.values():
+                    durable.sync_file(temporary)
+            else:
+                with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+                    list(pool.map(durable.sync_file, self._pending.values()))
+            for digest, temporary in self._pending.items():
+                temporary.chmod(0o444)
+                with suppress(FileExistsError):  # another process stored the same bytes
+                    os.link(temporary, self._objects.path(digest))
+            for folder in folders:
+                durable.sync_folder(folder)
+
+    def _is_new(self, digest: str) -> bool:
+        return digest not in self._pending and not self._objects.has(digest)
+
+    def _new_file(self) -> Path:
+        durable.make_folder(self._staging)
+        return self._staging / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(12)}"
+
+
+def _pump(source: int, sink: int) -> str:
+    """Copies a file and returns the digest of what was copied."""
+    digest = hashlib.sha256()
+    while chunk := os.read(source, _CHUNK):
+        digest.update(chunk)
+        durable.write_all(sink, chunk)
+    return digest.hexdigest()
+
+
+def _damaged(digest: str, path: Path) -> Corrupt:
+    return Corrupt(
+        f"object `{digest[:12]}` is damaged",
+        detail=f"the bytes in `{path}` have another SHA-256 than their name",
+        hint="restore the file from a backup, or queue the run again from the original code",
+        code="object-damaged",
+    )

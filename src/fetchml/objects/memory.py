@@ -1,0 +1,71 @@
+"""Objects in memory: a faithful twin of the directory."""
+
+import hashlib
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fetchml import durable
+from fetchml.errors import Corrupt, NotFound
+from fetchml.models.ids import is_digest
+from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+
+
+class MemoryObjects:
+    """Objects as values."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects: dict[str, bytes] = {}
+
+    def has(self, digest: str) -> bool:
+        self._check(digest)
+        return digest in self._objects
+
+    def read(self, digest: str) -> bytes:
+        self._check(digest)
+        content = self._objects.get(digest)
+        if content is None:
+            raise NotFound(f"there is no object `{digest[:12]}`")
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Corrupt(f"object `{digest[:12]}` is damaged", code="object-damaged")
+        return content
+
+    def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
+        content = self.read(digest)
+        with durable.translated("write", target):
+            with target.open("xb") as file:
+                file.write(content)
+            target.chmod(0o555 if executable else 0o444)
+
+    @contextmanager
+    def batch(self) -> Generator[ObjectBatch]:
+        batch = _MemoryBatch()
+        yield batch
+        with self._lock:
+            self._objects.update(batch.pending)
+
+    def damage(self, digest: str, content: bytes) -> None:
+        """Replaces stored bytes, as a failing disk would; for tests."""
+        self._objects[digest] = content
+
+    def _check(self, digest: str) -> None:
+        if not is_digest(digest):
+            raise NotFound(f"`{digest[:70]}` is not a SHA-256 digest")
+
+
+class _MemoryBatch:
+    def __init__(self) -> None:
+        self.pending: dict[str, bytes] = {}
+
+    def put_bytes(self, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        self.pending[digest] = content
+        return digest
+
+    def put_file(self, path: Path, digest: str) -> None:
+        with durable.translated("read", path):
+            content = path.read_bytes()
+        if self.put_bytes(content) != digest:
+            raise ChangedWhileRead(str(path))

@@ -1,0 +1,58 @@
+"""Content-addressed objects: bytes whose name is their SHA-256.
+
+An object never changes, so storing it twice is harmless and a reader can always check what it got.
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+
+class ChangedWhileRead(Exception):
+    """A file did not have the digest it had a moment ago: something is writing to it."""
+
+
+class ObjectBatch(Protocol):
+    """Objects that become durable together, when the batch ends without an error."""
+
+    def put_bytes(self, content: bytes) -> str:
+        """Adds bytes and returns their digest."""
+        ...
+
+    def put_file(self, path: Path, digest: str) -> None:
+        """Adds a file whose digest is known.
+
+        Raises:
+            ChangedWhileRead: The content has another digest now.
+        """
+        ...
+
+
+class ObjectStore(Protocol):
+    """Where objects are kept."""
+
+    def has(self, digest: str) -> bool:
+        """Tells whether the object is there; does not read it."""
+        ...
+
+    def read(self, digest: str) -> bytes:
+        """Returns a whole object, verified.
+
+        Raises:
+            NotFound: There is no such object.
+            Corrupt: The stored bytes have another digest.
+        """
+        ...
+
+    def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
+        """Writes an object to a new read-only file, verified while it is copied.
+
+        Raises:
+            NotFound: There is no such object.
+            Corrupt: The stored bytes have another digest; the file is then removed.
+        """
+        ...
+
+    def batch(self) -> AbstractContextManager[ObjectBatch]:
+        """Returns a batch; what was added is durable when its `with` block has ended, and absent if it raised."""
+        ...

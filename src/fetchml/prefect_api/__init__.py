@@ -1,0 +1,1 @@
+"""What fetchml keeps in Prefect, through a client that imports none of it."""

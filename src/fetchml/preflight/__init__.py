@@ -1,0 +1,1 @@
+"""The checks a plan must pass."""

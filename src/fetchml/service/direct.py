@@ -1,0 +1,31 @@
+"""Runs an accepted run at once, in this process, without Prefect: the execution mode `direct`."""
+
+from datetime import UTC, datetime
+
+from fetchml.config.settings import Settings
+from fetchml.errors import Conflict
+from fetchml.execution.attempt import Attempt
+from fetchml.execution.cancel import FIRST_ATTEMPT
+from fetchml.execution.claims import run_claim
+from fetchml.execution.driver import Driver
+from fetchml.execution.ownership import owning
+from fetchml.gpus.discover import discover
+from fetchml.home import Home
+from fetchml.models.manifest import RunManifest
+
+
+def run_now(settings: Settings, run_id: str) -> RunManifest:
+    """Carries out a queued run and returns its sealed manifest; the record is the same as that of any other run.
+
+    Raises:
+        Conflict: A worker has taken the run.
+    """
+    home = Home(settings)
+    plan = home.store.read_plan(run_id)
+    discovery = discover()
+    device_ids = tuple(device.id for device in discovery.capacity.devices[: int(plan.resources.gpus)])
+    claim = run_claim(plan, run_id, FIRST_ATTEMPT, worker="direct", now=datetime.now(UTC), device_ids=device_ids)
+    if not home.store.claim(claim):
+        raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
+    with owning(home.store.folder(run_id).attempt(FIRST_ATTEMPT)):
+        return Attempt(Driver(home, discovery), claim).execute()

@@ -1,0 +1,58 @@
+"""Hands an accepted run to the dispatcher, and sees to it that there is one.
+
+The run is durable before this is called: whatever fails here is made good by the worker's reconciler, so a failure is
+something to tell the user and not an error.
+"""
+
+from fetchml.config.settings import Settings
+from fetchml.daemons.process import Daemon
+from fetchml.daemons.server import PrivateServer
+from fetchml.daemons.wake import LOOK, REPAIR, wake
+from fetchml.errors import FetchmlError, NotFound
+from fetchml.execution.cancel import FIRST_ATTEMPT
+from fetchml.home import Home
+from fetchml.models.plan import Plan
+from fetchml.prefect_api.client import PrefectClient
+from fetchml.prefect_api.dispatch import bootstrap
+from fetchml.service.up import remember_dispatcher, remembered_dispatcher, up_in_background
+
+
+def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
+    """Creates the run's flow run and wakes the worker; starts server and worker if nothing is configured.
+
+    Returns:
+        What the user should know, or None if the run is on its way.
+    """
+    home = Home(settings)
+    api_url = settings.prefect_api_url or PrivateServer(settings).api_url
+    if api_url is None:
+        up_in_background(settings)
+        return "the server and the worker are being started; the run begins when they are up (about 20 s)"
+    handed_over = _create(settings, home, api_url, run_id, plan)
+    listening = wake(home.wake_pipe, LOOK if handed_over else REPAIR)
+    if not listening and not Daemon(settings.services, "worker").is_alive():
+        if settings.prefect_api_url is None:
+            up_in_background(settings)
+            return "the worker is being started; the run begins when it is up"
+        return "no worker of this home runs on this host; `fetchml up` starts one"
+    if not handed_over:
+        return "Prefect does not answer now; the run is safe and is handed over when it does"
+    return None
+
+
+def _create(settings: Settings, home: Home, api_url: str, run_id: str, plan: Plan) -> bool:
+    manifest = home.store.read_manifest(run_id)
+    try:
+        dispatcher = remembered_dispatcher(settings, api_url)
+        if dispatcher is not None:
+            try:
+                dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT)
+                return True
+            except NotFound:
+                pass  # the server was reset since
+        dispatcher = bootstrap(PrefectClient(api_url, timeout_s=10), settings.prefect_pool)
+        remember_dispatcher(settings, dispatcher)
+        dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT)
+    except FetchmlError:
+        return False
+    return True

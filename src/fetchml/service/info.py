@@ -1,0 +1,57 @@
+"""Reads the record of one run, by name or from a folder that may lie anywhere."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetchml.config.settings import Settings
+from fetchml.errors import NotFound
+from fetchml.execution.metrics import MetricValue, from_json_line, read_lines
+from fetchml.models.manifest import RunManifest
+from fetchml.service.select import select
+from fetchml.store.directory import DirectoryRunStore, read_model
+from fetchml.store.folder import RunFolder
+from fetchml.store.index import RunIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A run and where its record is."""
+
+    manifest: RunManifest
+    folder: RunFolder
+
+    def metrics(self) -> Iterator[MetricValue]:
+        """Yields every metric value so far, in the order logged."""
+        for attempt in sorted(self.folder.attempts.glob("[0-9]*")):
+            for line, _ in read_lines(attempt / "metrics.jsonl"):
+                value = from_json_line(line)
+                if value is not None:
+                    yield value
+
+
+def info(settings: Settings, target: str) -> Info:
+    """Returns the record of a run.
+
+    Args:
+        settings: The settings of this call.
+        target: A run as `select` understands it, or the path of a run folder or of a manifest.
+
+    Raises:
+        NotFound: There is no such run, or no manifest at the path.
+        Corrupt: The manifest is damaged.
+    """
+    path = Path(target)
+    if "/" in target or path.name == "run_manifest.json" or target in (".", ".."):
+        return _from_path(path)
+    store = DirectoryRunStore(settings.store)
+    run_id = select(RunIndex(settings.store).rows(), target).run_id
+    return Info(store.read_manifest(run_id), store.folder(run_id))
+
+
+def _from_path(path: Path) -> Info:
+    folder = RunFolder((path.parent if path.name == "run_manifest.json" else path).absolute())
+    manifest = read_model(folder.manifest, RunManifest, lambda: f"`{folder.path}`")
+    if manifest is None:
+        raise NotFound(f"there is no `run_manifest.json` in `{folder.path}`", code="no-manifest")
+    return Info(manifest, folder)

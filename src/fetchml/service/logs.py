@@ -1,0 +1,84 @@
+"""Reads a run's output, from the end on or as it arrives."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fetchml.config.settings import Settings
+from fetchml.errors import NotFound
+from fetchml.service.select import select
+from fetchml.store.directory import DirectoryRunStore
+from fetchml.store.index import RunIndex
+
+_CHUNK = 64 * 1024
+_POLL_S = 0.1
+_FIRST_ATTEMPT = 1
+
+
+def logs(settings: Settings, target: str, *, follow: bool, tail: int | None) -> Iterator[bytes]:
+    """Yields the output of a run, byte for byte.
+
+    Args:
+        settings: The settings of this call.
+        target: A run as `select` understands it.
+        follow: Go on until the run has ended.
+        tail: Lines from the end to begin with; None begins at the beginning.
+
+    Raises:
+        NotFound: There is no such run.
+    """
+    store = DirectoryRunStore(settings.store)
+    run_id = select(RunIndex(settings.store).rows(), target).run_id
+    path = store.folder(run_id).attempt(_FIRST_ATTEMPT).output
+
+    def ended() -> bool:
+        return store.read_manifest(run_id).seal is not None
+
+    if not path.exists() and not follow and not ended():
+        raise NotFound(
+            f"run `{run_id}` has printed nothing yet", hint="`fetchml logs --follow` waits for it", code="no-output"
+        )
+    yield from _read(path, follow=follow, tail=tail, ended=ended)
+
+
+def _read(path: Path, *, follow: bool, tail: int | None, ended: Callable[[], bool]) -> Iterator[bytes]:
+    position: int | None = None
+    while True:
+        # The end first: what was written before it is then there when it is read below.
+        is_last = not follow or ended()
+        try:
+            with path.open("rb") as file:
+                if position is None:
+                    position = 0 if tail is None else _tail_position(path, tail)
+                file.seek(position)
+                while chunk := file.read(_CHUNK):
+                    position += len(chunk)
+                    yield chunk
+        except FileNotFoundError:
+            pass
+        if is_last:
+            return
+        time.sleep(_POLL_S)
+
+
+def _tail_position(path: Path, lines: int) -> int:
+    """Returns where the last lines of a file begin; reads backwards, so the size of the file does not matter."""
+    with path.open("rb") as file:
+        position = file.seek(0, 2)
+        if lines <= 0:
+            return position
+        missing = lines
+        end = position
+        while position > 0:
+            start = max(0, position - _CHUNK)
+            file.seek(start)
+            block = file.read(position - start)
+            if position == end and block.endswith(b"\n"):
+                block = block[:-1] + b"."  # the last newline ends a line, it does not begin one
+            while (found := block.rfind(b"\n")) >= 0:
+                missing -= 1
+                if missing == 0:
+                    return start + found + 1
+                block = block[:found]
+            position = start
+        return 0

@@ -1,0 +1,289 @@
+"""Turns what a user typed into a plan: the project, the command, the engine, the environment, the resources.
+
+Nothing is stored but content-addressed objects, so a dry run resolves through the same code and gets the same hash.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fetchml.config.layers import Configuration
+from fetchml.config.settings import Settings
+from fetchml.engine.choose import Chosen, choose
+from fetchml.environment.detect import Dependencies, detect, passed_over
+from fetchml.errors import ConfigError, Refused
+from fetchml.home import Home
+from fetchml.models.plan import (
+    Command,
+    DependencyManifest,
+    EngineKind,
+    EnvironmentMode,
+    EnvironmentPlan,
+    ImagePlan,
+    Network,
+    Plan,
+)
+from fetchml.models.resources import HostCapacity, ResourceRequest
+from fetchml.models.units import GIB
+from fetchml.objects.port import ObjectStore
+from fetchml.preflight.check import Facts, check
+from fetchml.snapshot.capture import Limits, Snapshot, capture
+from fetchml.snapshot.git import GitState, git_state, git_top
+
+_DEFAULT_CPUS = 2.0
+_DEFAULT_MEMORY = 8 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The command as it was typed."""
+
+    script: str | None
+    """A script to run, or None if `argv` is the whole command."""
+    argv: tuple[str, ...]
+    """Arguments of the script, or the whole command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A plan, and what was found on the way to it."""
+
+    plan: Plan
+    snapshot: Snapshot
+    root: Path
+    """Root of the project."""
+    git: GitState | None
+    engine: Chosen
+    notes: tuple[str, ...]
+    """What the user should know about choices made for them."""
+
+
+def resolve(
+    words: Words, configuration: Configuration, home: Home, objects: ObjectStore, capacity: HostCapacity, cwd: Path
+) -> Resolved:
+    """Resolves a command to a plan that passed preflight.
+
+    Args:
+        words: What was typed.
+        configuration: The settings of this call.
+        home: The home folder.
+        objects: Where the snapshot is captured to.
+        capacity: What the host offers.
+        cwd: The user's current folder.
+
+    Raises:
+        ConfigError: The command makes no sense: a missing script, a folder, an unknown form.
+        Refused: Preflight found faults; all of them are named.
+        Unavailable: The engine that was asked for does not answer.
+        NotFound: The image is not on this host.
+    """
+    settings = configuration.settings
+    root = _project_root(configuration, cwd)
+    command = _command(words, root, cwd)
+    chosen = choose(settings.engine, home.engines)
+    # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
+    image = _image(chosen, settings)
+    snapshot = capture(root, objects, Limits(settings.snapshot_max_bytes, settings.snapshot_max_files))
+    dependencies = detect(snapshot.tree, objects, command.workdir)
+    notes = _notes(snapshot, dependencies, settings)
+    plan = _checked_plan(
+        snapshot_id=snapshot.commit_id,
+        command=command,
+        environment=_environment(settings, dependencies, chosen.engine.kind),
+        engine=chosen.engine.kind,
+        image=image,
+        resources=_request(settings, capacity),
+        network=Network(settings.network) if chosen.engine.kind.isolates else Network.BRIDGE,
+        env=dict(sorted(settings.env.items())),
+    )
+    faults = check(
+        Facts(
+            plan=plan,
+            capacity=capacity,
+            script_present=None if command.script is None else snapshot.tree.find(command.script) is not None,
+            workdir_present=_has_folder(snapshot, command.workdir),
+        )
+    )
+    if faults:
+        lines = [f"- {fault}\n  {fault.hint}" for fault in faults]
+        raise Refused(
+            "preflight refused the run" if len(faults) == 1 else f"preflight refused the run: {len(faults)} faults",
+            detail="\n".join(lines),
+            code="preflight-refused",
+        )
+    return Resolved(plan, snapshot, root, git_state(root), chosen, notes)
+
+
+def _project_root(configuration: Configuration, cwd: Path) -> Path:
+    """The folder of fetchml.yaml, else the repository, else the current folder."""
+    if configuration.project_file is not None:
+        return configuration.project_file.parent
+    top = git_top(cwd)
+    return top if top is not None and top != Path.home() else cwd
+
+
+def _command(words: Words, root: Path, cwd: Path) -> Command:
+    for word in (*words.argv, words.script or ""):
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                "an argument is not valid UTF-8", detail=repr(word[:60]), hint="pass such a name in a file"
+            ) from error
+    workdir = os.path.relpath(cwd, root)
+    workdir = "" if workdir == "." else workdir
+    if words.script is None:
+        return _checked_command(argv=words.argv, workdir=workdir)
+    script = Path(words.script)
+    path = cwd / script
+    _check_script(words.script, path)
+    inside = Path(os.path.abspath(path))
+    if not inside.is_relative_to(root):
+        raise ConfigError(
+            f"the script `{words.script}` is outside the project `{root}`",
+            detail="only what is in the snapshot can run",
+            hint="call fetchml from the script's project, or copy the script into it",
+        )
+    launcher = _launcher(words.script, path)
+    relative = os.path.relpath(inside, cwd)
+    # `./` keeps a script called `-c` from being an option, and one without a launcher from being looked up on PATH.
+    shown = relative if launcher and not relative.startswith("-") else f"./{relative}"
+    argv = (*launcher, shown, *words.argv)
+    return _checked_command(argv=argv, workdir=workdir, script=str(inside.relative_to(root)))
+
+
+def _check_script(typed: str, path: Path) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no script `{typed}`",
+            hint="give the path of a file; to run any other command, put it after `--`",
+            code="no-such-script",
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"the script `{typed}` cannot be read", detail=error.strerror) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ConfigError(
+            f"`{typed}` is a folder, not a script", hint=f"name a script in it, or use `-- python -m {path.name}`"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"`{typed}` is not a regular file")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"the script `{typed}` cannot be read", detail="Permission denied", hint="check its mode")
+
+
+def _launcher(typed: str, path: Path) -> tuple[str, ...]:
+    match path.suffix:
+        case ".py":
+            return ("python",)
+        case ".sh":
+            return ("bash",)
+        case _:
+            if os.access(path, os.X_OK):
+                return ()
+            raise ConfigError(
+                f"it is not clear how to run `{typed}`",
+                detail="expected a `.py` or `.sh` file, or one that is executable",
+                hint=f"put the whole command after `--`, for example `-- bash {typed}`",
+            )
+
+
+def _checked_command(**fields: Any) -> Command:
+    try:
+        return Command(**fields)
+    except ValidationError as error:
+        raise ConfigError("the command is not accepted", detail=_first(error)) from error
+
+
+def _checked_plan(**fields: Any) -> Plan:
+    try:
+        plan = Plan(**fields)
+    except ValidationError as error:
+        raise ConfigError("the plan is not accepted", detail=_first(error)) from error
+    plan.canonical  # noqa: B018  # raises ConfigError on text that canonical JSON cannot hold
+    return plan
+
+
+def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
+    """Defaults shrink to a small host; what a user asks for does not."""
+    try:
+        return ResourceRequest(
+            gpus=settings.gpus,
+            gpu_memory_bytes=settings.gpu_memory,
+            cpus=settings.cpus or min(_DEFAULT_CPUS, capacity.cpus),
+            memory_bytes=settings.memory or min(_DEFAULT_MEMORY, capacity.memory_bytes // 2),
+            shm_bytes=settings.shm,
+            max_runtime_s=settings.max_runtime,
+        )
+    except ValidationError as error:
+        raise ConfigError("the resources asked for are not accepted", detail=_first(error)) from error
+
+
+def _image(chosen: Chosen, settings: Settings) -> ImagePlan | None:
+    if not chosen.engine.kind.isolates:
+        return None
+    found = chosen.engine.image(settings.image)
+    return ImagePlan(reference=found.reference, digest=found.digest)
+
+
+def _environment(settings: Settings, dependencies: Dependencies | None, engine: EngineKind) -> EnvironmentPlan:
+    mode = settings.environment_mode
+    if mode == "locked" and dependencies is None:
+        raise Refused(
+            "no dependency manifest was found",
+            detail="`environment.mode` is locked",
+            hint="add a uv.lock, pylock.toml or requirements.txt, or set `environment.mode: as-is`",
+            code="no-dependencies",
+        )
+    if dependencies is not None and mode != "as-is":
+        manifest = DependencyManifest(name=dependencies.name, sha256=dependencies.sha256)
+        python = None if engine.isolates else settings.environment_python or _python_version()
+        return EnvironmentPlan(mode=EnvironmentMode.LOCKED, dependencies=manifest, python=python)
+    interpreter = None if engine.isolates else _interpreter(settings.environment_python)
+    return EnvironmentPlan(mode=EnvironmentMode.AS_IS, python=interpreter)
+
+
+def _interpreter(wanted: str | None) -> str:
+    found = shutil.which(wanted or "python") or (None if wanted else shutil.which("python3"))
+    if found is None:
+        raise ConfigError(f"there is no Python `{wanted or 'python3'}`", hint="set `environment.python` to its path")
+    return os.path.abspath(found)
+
+
+def _python_version() -> str:
+    """Returns major.minor of the Python the user would get by typing `python`."""
+    interpreter = _interpreter(None)
+    command = [interpreter, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(f"`{interpreter}` does not run", detail=str(error)) from error
+
+
+def _notes(snapshot: Snapshot, dependencies: Dependencies | None, settings: Settings) -> tuple[str, ...]:
+    notes: list[str] = []
+    if dependencies is None and settings.environment_mode == "auto":
+        others = passed_over(snapshot.tree)
+        seen = f" (`{others[0]}` is not supported yet)" if others else ""
+        notes.append(f"no dependency manifest found{seen}: the Python of the image or host is used as it is")
+    return tuple(notes)
+
+
+def _has_folder(snapshot: Snapshot, workdir: str) -> bool | None:
+    if not workdir:
+        return None
+    prefix = workdir.encode() + b"/"
+    return any(entry.path.startswith(prefix) for entry in snapshot.tree.entries)
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in found["loc"])
+    return f"{where}: {found['msg']}" if where else found["msg"]

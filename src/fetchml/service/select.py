@@ -1,0 +1,57 @@
+"""Finds the run a user means: by id, by a unique beginning of it, by name, or by `@` and `@~1`."""
+
+import re
+
+from fetchml.errors import ConfigError, Conflict, NotFound
+from fetchml.models.host import user_name
+from fetchml.store.index import RunRow
+
+_LATEST = re.compile(r"@(?:~([0-9]{1,6}))?", re.ASCII)
+_SHOWN = 5
+
+
+def select(rows: list[RunRow], text: str) -> RunRow:
+    """Returns the one run a text means.
+
+    Args:
+        rows: All runs, latest first.
+        text: `2026-11-20_k3f9q2`, a unique beginning of that or of its last part, a name, `@` for my latest run,
+            `@~1` for the one before.
+
+    Raises:
+        NotFound: No run is meant.
+        Conflict: Several runs are; they are named.
+    """
+    if not text or len(text) > 128 or not text.isprintable():
+        raise ConfigError(f"`{text[:60]!r}` names no run", hint="give an id, a name, or `@` for your latest run")
+    latest = _LATEST.fullmatch(text)
+    if latest is not None:
+        own = [row for row in rows if row.user == user_name()]
+        back = int(latest.group(1) or 0)
+        if back >= len(own):
+            raise NotFound(
+                f"`{text}` goes back too far: you have queued {len(own)} runs"
+                if own
+                else "you have not queued a run yet",
+                hint="`fetchml queue SCRIPT` queues one",
+                code="no-such-run",
+            )
+        return own[back]
+    exact = [row for row in rows if row.run_id == text]
+    if exact:
+        return exact[0]
+    by_prefix = [row for row in rows if row.run_id.startswith(text) or row.run_id[11:].startswith(text)]
+    by_name = [row for row in rows if row.name == text]
+    found = by_name or by_prefix
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NotFound(f"there is no run `{text}`", hint="`fetchml status` lists runs", code="no-such-run")
+    lines = [f"- {row.run_id}  {row.state}  {row.name}" for row in found[:_SHOWN]]
+    more = [f"... and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    raise Conflict(
+        f"`{text}` means {len(found)} runs",
+        detail="\n".join(lines + more),
+        hint="give the id of one of them",
+        code="ambiguous-run",
+    )

@@ -1,0 +1,74 @@
+"""Lists runs: how many are where, and the latest ones."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from fetchml.config.settings import Settings
+from fetchml.daemons.process import Daemon
+from fetchml.daemons.waiting import read_waiting
+from fetchml.store.index import RunIndex, RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One run in a list."""
+
+    row: RunRow
+    position: int | None
+    """Place among those that wait; None if it does not wait or nobody has looked yet."""
+    reasons: tuple[str, ...]
+    """What it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of the queue."""
+
+    counts: dict[str, int]
+    """Runs by state, of all runs."""
+    runs: tuple[Listed, ...]
+    """Those that run, those that wait in their order, then the latest that ended."""
+    total: int
+    worker_alive: bool
+
+
+def status(settings: Settings, limit: int) -> Overview:
+    """Returns the state of the queue.
+
+    Args:
+        settings: The settings of this call.
+        limit: Runs to list at most.
+    """
+    rows = RunIndex(settings.store).rows()
+    waiting = read_waiting(settings.services)
+    listed = [_listed(row, waiting) for row in rows]
+    listed.sort(key=_order)
+    return Overview(
+        counts=dict(Counter(row.state for row in rows)),
+        runs=tuple(listed[:limit]),
+        total=len(rows),
+        worker_alive=Daemon(settings.services, "worker").is_alive(),
+    )
+
+
+def _listed(row: RunRow, waiting: dict[str, dict[str, Any]]) -> Listed:
+    found = waiting.get(row.run_id) if row.state == "queued" else None
+    if found is None:
+        return Listed(row, None, ())
+    return Listed(row, int(found["position"]), tuple(str(reason) for reason in found["reasons"]))
+
+
+def _order(item: Listed) -> tuple[int, int, int, str]:
+    """Running first, then the queue in its own order, then what ended, latest first."""
+    row = item.row
+    if row.is_final:
+        return (2, 0, 0, _inverted(row.ended_at or row.queued_at))
+    if row.state == "queued":
+        return (1, item.position or 1_000_000, -row.priority, row.queued_at)
+    return (0, 0, 0, row.queued_at)
+
+
+def _inverted(text: str) -> str:
+    """Returns a text that sorts the other way round."""
+    return "".join(chr(0x10FFFF - ord(c)) for c in text)

@@ -1,0 +1,1 @@
+"""A project's code at one moment: captured, named, laid out again."""

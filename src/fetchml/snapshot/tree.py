@@ -1,0 +1,136 @@
+"""The canonical tree: what a snapshot is, and how its commit id comes about.
+
+A tree lists files and links by path, sorted by the bytes of the path; folders exist only through what is in them. Of a
+file's mode only the owner's execute bit counts. The commit id is the SHA-256 of the tree's RFC 8785 JSON, whose `type`
+field keeps a file from posing as a tree.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fetchml.canonical import canonical_bytes
+from fetchml.errors import Corrupt
+from fetchml.models.ids import is_digest
+
+TREE_TYPE = "fetchml.tree.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of a tree."""
+
+    path: bytes
+    size_bytes: int
+    sha256: str
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEntry:
+    """A symbolic link of a tree; its target is relative and stays inside."""
+
+    path: bytes
+    target: bytes
+
+
+Entry = FileEntry | LinkEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All entries of a snapshot, sorted by path."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def canonical(self) -> bytes:
+        """The bytes whose SHA-256 is the commit id."""
+        return canonical_bytes({"type": TREE_TYPE, "entries": [_as_json(entry) for entry in self.entries]})
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes of all files."""
+        return sum(entry.size_bytes for entry in self.entries if isinstance(entry, FileEntry))
+
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """The files, without the links."""
+        return tuple(entry for entry in self.entries if isinstance(entry, FileEntry))
+
+    def find(self, path: str) -> Entry | None:
+        """Returns the entry at a path, or None."""
+        wanted = path.encode("utf-8", "surrogateescape")
+        return next((entry for entry in self.entries if entry.path == wanted), None)
+
+
+def import_roots(tree: Tree) -> tuple[str, ...]:
+    """Returns the folders a project's own packages are imported from when it is installed in place.
+
+    Environments hold what a project depends on, not the project: its code comes from the snapshot.
+    """
+    if tree.find("pyproject.toml") is None and tree.find("setup.py") is None:
+        return ()
+    return ("src",) if any(entry.path.startswith(b"src/") for entry in tree.entries) else ("",)
+
+
+def make_tree(entries: list[Entry]) -> Tree:
+    """Returns the tree of some entries, in canonical order."""
+    return Tree(tuple(sorted(entries, key=lambda entry: entry.path)))
+
+
+def read_tree(content: bytes) -> Tree:
+    """Reads the bytes of a tree object.
+
+    Raises:
+        Corrupt: The bytes are no canonical tree.
+    """
+    try:
+        value = json.loads(content)
+        if value["type"] != TREE_TYPE:
+            raise ValueError("it is another kind of object")
+        tree = Tree(tuple(_from_json(item) for item in value["entries"]))
+        if tree.canonical != content or list(tree.entries) != sorted(tree.entries, key=lambda entry: entry.path):
+            raise ValueError("it is not in canonical form")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Corrupt("an object is not a valid code tree", detail=str(error), code="tree-damaged") from error
+    return tree
+
+
+def _as_json(entry: Entry) -> dict[str, object]:
+    item = _bytes_field("path", entry.path)
+    if isinstance(entry, LinkEntry):
+        return {**item, "kind": "link", **_bytes_field("target", entry.target)}
+    kind = "executable" if entry.executable else "file"
+    return {**item, "kind": kind, "sha256": entry.sha256, "size": entry.size_bytes}
+
+
+def _from_json(item: dict[str, Any]) -> Entry:
+    path = _field_bytes("path", item)
+    _check_path(path)
+    if item["kind"] == "link":
+        return LinkEntry(path, _field_bytes("target", item))
+    if item["kind"] not in ("file", "executable") or not is_digest(item["sha256"]) or item["size"] < 0:
+        raise ValueError("an entry is malformed")
+    return FileEntry(path, item["size"], item["sha256"], item["kind"] == "executable")
+
+
+def _bytes_field(name: str, value: bytes) -> dict[str, object]:
+    """Names are bytes on Linux; those that are not UTF-8 go into a field of their own, in base64."""
+    try:
+        return {name: value.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(value).decode("ascii")}
+
+
+def _field_bytes(name: str, item: dict[str, Any]) -> bytes:
+    if name in item:
+        return cast("str", item[name]).encode("utf-8")
+    return base64.b64decode(item[f"{name}_base64"], validate=True)
+
+
+def _check_path(path: bytes) -> None:
+    parts = path.split(b"/")
+    if b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
+        raise ValueError("a path leaves the tree")

@@ -1,0 +1,1 @@
+"""The run store: the ledger every other part believes."""

@@ -1,0 +1,189 @@
+"""The index of the run store: a cache of what lists show, rebuilt from the run folders whenever it does not fit them.
+
+Nobody has to keep it up to date: each reader compares it with the folders (names, and time stamps of manifests that
+may still change) and reads what is new. Deleting `index.sqlite` loses nothing. Manifests are read as plain JSON here,
+because validating a thousand of them would cost a status command its second.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from fetchml.models.ids import is_run_id
+
+FINAL = ("completed", "failed", "cancelled", "refused")
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """What lists show of a run; times are RFC 3339 text as in the manifest."""
+
+    run_id: str
+    stamp: str
+    """Identity of the manifest file this was read from."""
+    name: str
+    state: str
+    user: str
+    priority: int
+    queued_at: str
+    started_at: str | None
+    ended_at: str | None
+    end_reason: str | None
+    exit_code: int | None
+    engine: str | None
+    host: str | None
+    group: str | None
+    tags: str
+    """Tags as a JSON list."""
+    command: str
+    """Command as a JSON list."""
+    gpus: float
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in FINAL
+
+
+_COLUMNS = tuple(item.name for item in fields(RunRow))
+_QUOTED = ", ".join(f'"{name}"' for name in _COLUMNS)
+
+
+class RunIndex:
+    """The index of one store.
+
+    Args:
+        root: Folder of the store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._runs = root / "runs"
+        self._file = root / "index.sqlite"
+
+    def rows(self) -> list[RunRow]:
+        """Returns all runs, latest first, as the folders have them now."""
+        try:
+            names = [name for name in os.listdir(self._runs) if is_run_id(name)]
+        except FileNotFoundError:
+            return []
+        known = self._load()
+        fresh: list[RunRow] = []
+        rows: list[RunRow] = []
+        for name in names:
+            row = known.get(name)
+            # The manifest of an ended run changes only by later edits, which are looked at one run at a time.
+            if row is None or (not row.is_final and row.stamp != _stamp(self._manifest(name))):
+                row = self._read(name)
+                if row is None:
+                    continue
+                fresh.append(row)
+            rows.append(row)
+        gone = known.keys() - set(names)
+        if fresh or gone:
+            self._save(fresh, gone)
+        rows.sort(key=lambda row: (row.queued_at, row.run_id), reverse=True)
+        return rows
+
+    def unfinished(self) -> list[RunRow]:
+        """Returns the runs that have not ended, earliest first."""
+        return [row for row in reversed(self.rows()) if not row.is_final]
+
+    def _manifest(self, run_id: str) -> Path:
+        return self._runs / run_id / "run_manifest.json"
+
+    def _read(self, run_id: str) -> RunRow | None:
+        path = self._manifest(run_id)
+        stamp = _stamp(path)
+        try:
+            return _row(stamp, cast("dict[str, Any]", json.loads(path.read_bytes())))
+        except (OSError, ValueError, KeyError, TypeError):
+            return _damaged(run_id, stamp) if stamp else None
+
+    def _load(self) -> dict[str, RunRow]:
+        with suppress(sqlite3.Error), closing(self._open()) as database:
+            if database.execute("PRAGMA user_version").fetchone()[0] == _SCHEMA_VERSION:
+                return {row[0]: RunRow(*row) for row in database.execute(f"SELECT {_QUOTED} FROM runs")}  # noqa: S608
+        return {}
+
+    def _save(self, fresh: Sequence[RunRow], gone: Iterable[str]) -> None:
+        """Stores what was read, best effort: the next reader can do it again."""
+        with suppress(sqlite3.Error), closing(self._open()) as database:
+            if database.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
+                database.executescript(
+                    f"BEGIN; DROP TABLE IF EXISTS runs; CREATE TABLE runs ({_QUOTED}, PRIMARY KEY (run_id));"
+                    f"PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+                )
+            marks = ", ".join("?" * len(_COLUMNS))
+            with database:
+                database.executemany(
+                    f"INSERT OR REPLACE INTO runs ({_QUOTED}) VALUES ({marks})",  # noqa: S608
+                    [astuple(row) for row in fresh],
+                )
+                database.executemany("DELETE FROM runs WHERE run_id = ?", [(name,) for name in gone])
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._file, timeout=0.5)
+        # It is a cache: losing it in a power cut costs nothing, waiting for the disk costs every command.
+        database.execute("PRAGMA synchronous = OFF")
+        return database
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+
+
+def _row(stamp: str, manifest: dict[str, Any]) -> RunRow:
+    identity, times = manifest["identity"], manifest["times"]
+    sandbox, placement = manifest.get("sandbox"), manifest.get("placement")
+    return RunRow(
+        run_id=identity["run_id"],
+        stamp=stamp,
+        name=identity["name"],
+        state=manifest["status"]["state"],
+        user=identity["user"],
+        priority=identity["priority"],
+        queued_at=times["queued_at"],
+        started_at=times["started_at"],
+        ended_at=times["ended_at"],
+        end_reason=manifest["end_reason"],
+        exit_code=manifest["exit_code"],
+        engine=sandbox["engine"] if sandbox else None,
+        host=placement["host"] if placement else None,
+        group=identity["group"],
+        tags=json.dumps(identity["tags"]),
+        command=json.dumps(manifest["command"]["argv"]),
+        gpus=manifest["resources"]["requested"]["gpus"],
+    )
+
+
+def _damaged(run_id: str, stamp: str) -> RunRow:
+    """Stands for a run whose manifest cannot be read: it is listed, so that someone looks."""
+    return RunRow(
+        run_id=run_id,
+        stamp=stamp,
+        name="?",
+        state="damaged",
+        user="?",
+        priority=0,
+        queued_at=run_id[:10],
+        started_at=None,
+        ended_at=None,
+        end_reason=None,
+        exit_code=None,
+        engine=None,
+        host=None,
+        group=None,
+        tags="[]",
+        command="[]",
+        gpus=0,
+    )

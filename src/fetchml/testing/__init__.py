@@ -1,0 +1,1 @@
+"""Doubles that ship: for tests of fetchml and of what is built on it."""

@@ -1,0 +1,153 @@
+"""Decides which scheduled runs this host takes now, and claims them."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from fetchml.admission.decide import Admit, Holding, Pending, Refuse, Wait, decide
+from fetchml.daemons.worker import Waiting
+from fetchml.errors import NotFound
+from fetchml.execution.cancel import FIRST_ATTEMPT, cancel_unstarted
+from fetchml.execution.claims import run_claim
+from fetchml.home import Home
+from fetchml.models.claim import Claim, ClaimKind
+from fetchml.models.host import host_name
+from fetchml.models.manifest import RunManifest
+from fetchml.models.resources import HostCapacity
+from fetchml.models.status import State
+from fetchml.store.index import RunIndex
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Placed(Generic[T]):
+    """The outcome of one look at the queue."""
+
+    admitted: list[T] = field(default_factory=list[T])
+    """Runs that were claimed and may start, in order."""
+    foreign: list[T] = field(default_factory=list[T])
+    """Scheduled flow runs that belong to no run of this store."""
+    changed: bool = False
+    """Whether what runs or waits differs from the look before."""
+
+
+class Placer:
+    """Places runs on one host.
+
+    Args:
+        home: The home folder.
+        capacity: What the host offers.
+        worker: Name of the worker, for the claims.
+    """
+
+    def __init__(self, home: Home, capacity: HostCapacity, worker: str) -> None:
+        self._home = home
+        self._capacity = capacity
+        self._worker = worker
+        self._claims: dict[str, Claim] = {}
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Waiting] = {}
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Ids of the runs that hold resources, sorted."""
+        with self._lock:
+            return tuple(sorted(self._claims))
+
+    @property
+    def waiting(self) -> dict[str, Waiting]:
+        """Why the others wait."""
+        with self._lock:
+            return dict(self._waiting)
+
+    def held(self, run_id: str) -> Claim | None:
+        """Returns the claim of a run this host holds, or None."""
+        with self._lock:
+            return self._claims.get(run_id)
+
+    def release(self, run_id: str) -> None:
+        """Frees what a run held."""
+        with self._lock:
+            self._claims.pop(run_id, None)
+
+    def recover(self) -> list[Claim]:
+        """Returns the claims of this host whose runs have not ended, and holds their resources again.
+
+        Cancellations that were cut short are completed on the way.
+        """
+        found: list[Claim] = []
+        for row in RunIndex(self._home.store.root).unfinished():
+            claim = self._home.store.read_claim(row.run_id, FIRST_ATTEMPT)
+            if claim is None:
+                continue
+            if claim.kind is ClaimKind.CANCEL:
+                cancel_unstarted(self._home.store, row.run_id, claim.worker, lambda: datetime.now(UTC))
+            elif claim.host == host_name():
+                found.append(claim)
+        with self._lock:
+            self._claims.update({claim.run_id: claim for claim in found})
+        return found
+
+    def place(self, scheduled: Mapping[str, T], flow_run_id: Callable[[T], str]) -> Placed[T]:
+        """Claims what may start now.
+
+        Args:
+            scheduled: What Prefect has scheduled, by run id.
+            flow_run_id: Returns the id of a scheduled entry's flow run.
+        """
+        outcome: Placed[T] = Placed()
+        manifests: dict[str, RunManifest] = {}
+        for run_id, entry in scheduled.items():
+            if self.held(run_id) is not None:
+                continue
+            try:
+                manifest = self._home.store.read_manifest(run_id)
+            except NotFound:
+                outcome.foreign.append(entry)
+                continue
+            if manifest.status.state is State.QUEUED:
+                manifests[run_id] = manifest
+        pending = [
+            Pending(run_id, m.identity.priority, m.times.queued_at, m.resources.requested)
+            for run_id, m in manifests.items()
+        ]
+        with self._lock:
+            holding = [Holding(c.run_id, c.cpus, c.memory_bytes, c.device_ids) for c in self._claims.values()]
+        waiting: dict[str, Waiting] = {}
+        for decision in decide(pending, holding, self._capacity):
+            match decision:
+                case Admit(run_id, device_ids):
+                    if self._claim(run_id, device_ids, flow_run_id(scheduled[run_id])):
+                        outcome.admitted.append(scheduled[run_id])
+                case Refuse(run_id, _):
+                    # It is claimed all the same: the attempt's own preflight refuses it, with a complete record.
+                    if self._claim(run_id, (), flow_run_id(scheduled[run_id])):
+                        outcome.admitted.append(scheduled[run_id])
+                case Wait(run_id, position, reasons):
+                    waiting[run_id] = Waiting(position=position, reasons=tuple(str(reason) for reason in reasons))
+        with self._lock:
+            outcome.changed = bool(outcome.admitted) or waiting != self._waiting
+            self._waiting = waiting
+        return outcome
+
+    def _claim(self, run_id: str, device_ids: tuple[str, ...], flow_run_id: str) -> bool:
+        store = self._home.store
+        waited = self._waiting.get(run_id)
+        claim = run_claim(
+            store.read_plan(run_id),
+            run_id,
+            FIRST_ATTEMPT,
+            worker=self._worker,
+            now=datetime.now(UTC),
+            device_ids=device_ids,
+            flow_run_id=flow_run_id,
+            waited_for=waited.reasons if waited else (),
+        )
+        if not store.claim(claim):
+            return False  # cancelled in this moment, or another worker was first
+        with self._lock:
+            self._claims[run_id] = claim
+        return True

@@ -1,0 +1,246 @@
+"""The Prefect worker of type `fetchml`: places queued runs on this host's resources.
+
+Prefect says what is scheduled; which of it may start now is decided by `fetchml.admission`, and the claim in the run
+store is what makes a start single. Each admitted run has a flow process of its own. A worker that ends leaves those
+processes and their containers running, and the next one adopts them.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from prefect.settings import get_current_settings
+from prefect.states import Cancelled
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+from pydantic import Field
+
+import fetchml
+from fetchml.config.layers import load
+from fetchml.daemons.process import Daemon, holding
+from fetchml.daemons.wake import REPAIR, drain, listen
+from fetchml.daemons.worker import LOCKED_VARIABLE, WorkerState, write_worker_state
+from fetchml.errors import Conflict, FetchmlError
+from fetchml.gpus.discover import discover
+from fetchml.home import Home
+from fetchml.models.claim import Claim
+from fetchml.worker.placement import Placer
+from fetchml.worker.reconcile import Reconciler
+from fetchml.worker.tending import Tender
+
+if TYPE_CHECKING:
+    import anyio.abc
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
+
+_RECONCILE_S = 5.0
+_REPAIR_EVERY = 12
+"""Every twelfth look at Prefect is a whole comparison of store and API."""
+
+
+class FetchmlJobConfiguration(BaseJobConfiguration):
+    """What a flow run may set; the plan says everything about the run itself."""
+
+
+class FetchmlVariables(BaseVariables):
+    """Variables of the pool's template."""
+
+    command: str | None = Field(
+        default=None, description="Not used: fetchml runs are started in a process that has Prefect loaded."
+    )
+
+
+class FetchmlWorkerResult(BaseWorkerResult):
+    """How the flow process of a run ended."""
+
+
+class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, FetchmlWorkerResult]):
+    """Takes runs from a fetchml pool and places them on this host."""
+
+    type = "fetchml"
+    job_configuration = FetchmlJobConfiguration
+    job_configuration_variables = FetchmlVariables
+    _description = "Runs queued with fetchml, placed on this host's CPU cores, memory and GPUs."
+    _display_name = "fetchml"
+    _documentation_url = "https://github.com/fetchml/fetchml"
+    _logo_url = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["name"] = kwargs.get("name") or f"fetchml-{socket.gethostname()}"
+        super().__init__(*args, **kwargs)
+        self._own_tasks: set[asyncio.Task[None]] = set()
+        self._poll_lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._repair = asyncio.Event()
+        self._started_at = datetime.now(UTC)
+        self._published: WorkerState | None = None
+
+    async def setup(self) -> None:
+        """Looks at the host, takes its lock, adopts what runs, and begins to listen.
+
+        Raises:
+            ConfigError: A setting or an override is wrong.
+            Conflict: Another worker has this home folder.
+        """
+        home = Home(load(with_project=False).settings)
+        await asyncio.to_thread(home.create)
+        self._home = home
+        self._lock = self._take_lock()
+        discovery = await asyncio.to_thread(discover)
+        for line in discovery.overrides:
+            self._logger.warning("resources of this host are overridden: %s", line)
+        self._discovery = discovery
+        self._tender = Tender(home, self._logger, on_release=self._wake.set)
+        self._placer = Placer(home, discovery.capacity, self.name)
+        await self._tender.start()
+        await super().setup()
+        api_url = str(get_current_settings().api.url or "")
+        self._reconciler = Reconciler(home, api_url, self._work_pool_name, self._logger)
+        for claim in await asyncio.to_thread(self._placer.recover):
+            self._logger.info("adopting run %s", claim.run_id)
+            self._spawn(self._tend(claim))
+        self._spawn(self._listen())
+        self._spawn(self._reconcile())
+        await asyncio.to_thread(self._publish)
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stops taking runs; what runs goes on, for the next worker to adopt."""
+        for task in self._own_tasks:
+            task.cancel()
+        if self._runs_task_group is not None:
+            self._runs_task_group.cancel_scope.cancel()
+        if hasattr(self, "_tender"):
+            self._tender.stop()
+        await super().teardown(*exc_info)
+
+    async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
+        """Takes what may start now; one call at a time."""
+        if not self._has_successfully_synced:
+            return await super().get_and_submit_flow_runs()
+        async with self._poll_lock:
+            scheduled = await self._get_scheduled_flow_runs()
+            self._last_polled_time = cast("Any", datetime.now(UTC))
+            by_run = {str(entry.flow_run.name): entry for entry in scheduled}
+            placed = await asyncio.to_thread(self._placer.place, by_run, lambda entry: str(entry.flow_run.id))
+            for entry in placed.foreign:
+                await self._turn_away(entry)
+            if placed.changed:
+                await asyncio.to_thread(self._publish)
+            return await self._submit_scheduled_flow_runs(placed.admitted)
+
+    async def run(
+        self,
+        flow_run: "FlowRun",
+        configuration: FetchmlJobConfiguration,
+        task_status: "anyio.abc.TaskStatus[int] | None" = None,
+    ) -> FetchmlWorkerResult:
+        """Tends one admitted run until its record is sealed."""
+        claim = self._placer.held(str(flow_run.name))
+        if claim is None:
+            raise Conflict(f"run `{flow_run.name}` is not claimed by this worker", code="not-claimed")
+        if task_status is not None:
+            task_status.started(os.getpid())
+        await self._tend(claim)
+        return FetchmlWorkerResult(identifier=claim.run_id, status_code=0)
+
+    async def _tend(self, claim: Claim) -> None:
+        await self._tender.tend(claim)
+        self._placer.release(claim.run_id)
+        await asyncio.to_thread(self._publish)
+        self._wake.set()
+
+    async def _listen(self) -> None:
+        """Looks at the queue at once when someone asks for it."""
+        descriptor = await asyncio.to_thread(listen, self._home.wake_pipe)
+        loop = asyncio.get_running_loop()
+
+        def woken() -> None:
+            if REPAIR in drain(descriptor):
+                self._repair.set()
+            self._wake.set()
+
+        loop.add_reader(descriptor, woken)
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._guarded(self.get_and_submit_flow_runs)
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+    async def _reconcile(self) -> None:
+        """Keeps run store and Prefect in step."""
+        while True:
+            for _ in range(_REPAIR_EVERY):
+                whole = self._repair.is_set()
+                self._repair.clear()
+                await self._guarded(partial(self._look, whole=whole))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_RECONCILE_S):
+                        await self._repair.wait()
+            self._repair.set()
+
+    async def _look(self, *, whole: bool) -> None:
+        if await asyncio.to_thread(self._reconciler.look, whole=whole):
+            self._wake.set()
+
+    async def _guarded(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Logs what goes wrong: the next turn tries again."""
+        try:
+            await step()
+        except FetchmlError as error:
+            self._logger.warning("%s", str(error).replace("\n", "; "))
+        except Exception:
+            self._logger.exception("looking at the queue failed")
+
+    async def _turn_away(self, entry: "WorkerFlowRunResponse") -> None:
+        message = "No such run in the store of this host: runs are made with `fetchml queue`."
+        await self.client.set_flow_run_state(entry.flow_run.id, Cancelled(message=message), force=True)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._own_tasks.add(task)
+        task.add_done_callback(self._own_tasks.discard)
+
+    def _take_lock(self) -> object:
+        """Holds the home's worker lock for the life of this process; `fetchml up` has taken it for us."""
+        daemon = Daemon(self._home.services, "worker")
+        if os.environ.pop(LOCKED_VARIABLE, None):
+            return None
+        lock = holding(daemon.lock)
+        if not lock.__enter__():
+            raise Conflict(
+                f"another worker serves `{self._home.path}`",
+                detail=f"its process id is {daemon.pid()}",
+                hint="`fetchml down` stops it; another home folder can be chosen with FETCHML_HOME",
+                code="worker-running",
+            )
+        daemon.pid_file.write_text(str(os.getpid()), encoding="ascii")
+        return lock
+
+    def _publish(self) -> None:
+        """Writes down what this worker has to say, if it changed."""
+        now = datetime.now(UTC)
+        state = WorkerState(
+            name=self.name,
+            pid=os.getpid(),
+            version=fetchml.__version__,
+            started_at=self._started_at,
+            updated_at=now,
+            api_url=str(get_current_settings().api.url or ""),
+            capacity=self._discovery.capacity,
+            overrides=self._discovery.overrides,
+            running=self._placer.running,
+            waiting=self._placer.waiting,
+        )
+        if (
+            self._published is None
+            or state.model_copy(update={"updated_at": self._published.updated_at}) != self._published
+        ):
+            write_worker_state(self._home.services, state)
+            self._published = state

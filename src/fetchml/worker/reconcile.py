@@ -1,0 +1,178 @@
+"""Keeps Prefect in step with the run store, which is the truth.
+
+Flow runs that are missing are created, those of ended runs are closed, and a cancellation asked for in the Prefect UI
+becomes one of ours. Doing it twice changes nothing.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from fetchml.errors import FetchmlError, NotFound
+from fetchml.execution.cancel import FIRST_ATTEMPT, cancel_unstarted
+from fetchml.home import Home
+from fetchml.models.claim import CancelRequest
+from fetchml.models.manifest import RunManifest
+from fetchml.models.status import State
+from fetchml.prefect_api.client import PrefectClient
+from fetchml.prefect_api.dispatch import Dispatcher, bootstrap
+from fetchml.store.index import RunIndex, RunRow
+
+_PAGE = 200
+_LIVE = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
+_BY_PREFECT = "the Prefect UI"
+
+
+class Reconciler:
+    """Compares one store with one Prefect API.
+
+    Args:
+        home: The home folder.
+        api_url: The API.
+        pool: Work pool of the store's runs.
+        logger: Where repairs are noted.
+    """
+
+    def __init__(
+        self, home: Home, api_url: str, pool: str, logger: "logging.Logger | logging.LoggerAdapter[Any]"
+    ) -> None:
+        self._home = home
+        self._api_url = api_url
+        self._pool = pool
+        self._logger = logger
+        self._dispatcher: Dispatcher | None = None
+        self.repairs = 0
+        """Differences that were mended so far."""
+
+    def look(self, *, whole: bool) -> bool:
+        """Mends what differs.
+
+        Args:
+            whole: Compare everything, not only cancellations and runs that were never dispatched.
+
+        Returns:
+            True if there may be something to start now.
+        """
+        client = PrefectClient(self._api_url)
+        try:
+            if self._dispatcher is None:
+                self._dispatcher = bootstrap(client, self._pool)
+                whole = True
+            dispatcher = Dispatcher(client, self._pool, self._dispatcher.deployment_id)
+            live = {str(run["name"]): run for run in self._flow_runs(dispatcher, _LIVE if whole else ("CANCELLING",))}
+            for run in live.values():
+                self._compare(dispatcher, run)
+            return self._dispatch(dispatcher, set(live)) if whole else False
+        except NotFound:
+            self._dispatcher = None  # the deployment is gone: the server was reset
+            return False
+        finally:
+            client.close()
+
+    def _compare(self, dispatcher: Dispatcher, flow_run: dict[str, Any]) -> None:
+        run_id = str(flow_run["name"])
+        try:
+            manifest = self._home.store.read_manifest(run_id)
+        except NotFound:
+            return  # the worker turns it away when it becomes due
+        except FetchmlError as error:
+            self._logger.warning("%s", str(error).replace("\n", "; "))
+            return
+        if manifest.seal is not None:
+            self._close(dispatcher, flow_run, manifest)
+        elif flow_run["state_type"] == "CANCELLING":
+            self._cancel(run_id, manifest)
+
+    def _close(self, dispatcher: Dispatcher, flow_run: dict[str, Any], manifest: RunManifest) -> None:
+        if manifest.prefect is not None and manifest.prefect.flow_run_id != flow_run["id"]:
+            state: dict[str, object] = {"type": "CANCELLED", "message": "another flow run carried this run out"}
+        else:
+            state = state_of(manifest)
+        dispatcher.client.post(f"/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True})
+        self.repairs += 1
+        self._logger.info("closed the flow run of %s as %s", flow_run["name"], state["type"])
+
+    def _cancel(self, run_id: str, manifest: RunManifest) -> None:
+        request = CancelRequest(by=_BY_PREFECT, at=datetime.now(UTC))
+        if self._home.store.request_cancel(run_id, request):
+            self.repairs += 1
+            self._logger.info("cancelling run %s, as asked for in Prefect", run_id)
+        if manifest.status.state is State.QUEUED:
+            cancel_unstarted(self._home.store, run_id, _BY_PREFECT, lambda: datetime.now(UTC))
+
+    def _dispatch(self, dispatcher: Dispatcher, live: set[str]) -> bool:
+        """Creates or revives the flow runs of queued runs that have no live one."""
+        rows = RunIndex(self._home.store.root).unfinished()
+        missing = [row for row in rows if row.state == State.QUEUED and row.run_id not in live]
+        ended = {str(run["name"]): run for run in self._named(dispatcher, [row.run_id for row in missing])}
+        for row in missing:
+            if self._home.store.read_claim(row.run_id, FIRST_ATTEMPT) is not None:
+                continue  # taken a moment ago
+            self._revive(dispatcher, row, ended.get(row.run_id))
+        return bool(missing)
+
+    def _revive(self, dispatcher: Dispatcher, row: RunRow, flow_run: dict[str, Any] | None) -> None:
+        store = self._home.store
+        manifest = store.read_manifest(row.run_id)
+        if flow_run is None:
+            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), FIRST_ATTEMPT)
+            self._logger.info("dispatched run %s", row.run_id)
+        elif flow_run["state_type"] == "CANCELLED":
+            self._cancel(row.run_id, manifest)
+            return
+        else:
+            # It ended in Prefect without us, crashed perhaps; the run is still owed.
+            state = {"type": "SCHEDULED", "message": "the run store says it has not started"}
+            dispatcher.client.post(f"/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True})
+            self._logger.info("scheduled run %s again: Prefect had it as %s", row.run_id, flow_run["state_type"])
+        self.repairs += 1
+
+    def _flow_runs(self, dispatcher: Dispatcher, states: Iterable[str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = cast(
+                "list[dict[str, Any]]",
+                dispatcher.client.post(
+                    "/flow_runs/filter",
+                    {
+                        "flow_runs": {
+                            "deployment_id": {"any_": [dispatcher.deployment_id]},
+                            "state": {"type": {"any_": list(states)}},
+                        },
+                        "sort": "EXPECTED_START_TIME_ASC",
+                        "limit": _PAGE,
+                        "offset": len(found),
+                    },
+                ),
+            )
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    def _named(self, dispatcher: Dispatcher, names: list[str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(names), _PAGE):
+            body = {
+                "flow_runs": {
+                    "deployment_id": {"any_": [dispatcher.deployment_id]},
+                    "name": {"any_": names[start : start + _PAGE]},
+                },
+                "limit": _PAGE,
+            }
+            found += cast("list[dict[str, Any]]", dispatcher.client.post("/flow_runs/filter", body))
+        return found
+
+
+def state_of(manifest: RunManifest) -> dict[str, object]:
+    """Returns the Prefect state that says how a sealed run ended."""
+    summary = manifest.diagnosis.summary if manifest.diagnosis else str(manifest.status.state)
+    match manifest.status.state:
+        case State.COMPLETED:
+            return {"type": "COMPLETED", "name": "Completed", "message": summary}
+        case State.CANCELLED:
+            return {"type": "CANCELLED", "name": "Cancelled", "message": summary}
+        case State.REFUSED:
+            return {"type": "FAILED", "name": "Refused", "message": summary}
+        case _:
+            return {"type": "FAILED", "name": "Failed", "message": f"{manifest.end_reason}: {summary}"}
