@@ -26,7 +26,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _resolve(tag: str, pattern: str, first: list[str]) -> None:
-    cast("Any", _StrictLoader).add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+    cast("Any", _StrictLoader).add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), first)
 
 
 _resolve("bool", r"true|false", ["t", "f"])

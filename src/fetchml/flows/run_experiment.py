@@ -17,6 +17,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 
 from fetchml.config.layers import load
+from fetchml.daemons.wake import wake
 from fetchml.errors import Conflict, Unavailable
 from fetchml.execution.attempt import Attempt, Prepared
 from fetchml.execution.driver import Driver
@@ -36,6 +37,7 @@ from fetchml.models.status import State as RunState
 class Progress:
     """What the tasks of one flow run hand to each other."""
 
+    home: Home
     attempt: Attempt
     prepared: Prepared | None = None
     ended: Ended | None = None
@@ -82,6 +84,7 @@ def container_run(progress: Progress) -> State[Any] | None:
 def manifest_finalize(progress: Progress, ended: Ended) -> None:
     """Seals the manifest and leaves a page about the run in the Prefect UI."""
     progress.manifest = progress.attempt.finalize(ended)
+    wake(progress.home.wake_pipe)  # what it held is free
     create_markdown_artifact(
         key=f"run-{progress.attempt.run_id.replace('_', '-')}",
         markdown=markdown_report(progress.manifest, progress.attempt.plan, progress.attempt.run_folder.path),
@@ -117,7 +120,7 @@ def run_experiment(
             raise Conflict(f"another process drives attempt {attempt} of run `{run_id}`", code="owned")
         with UiLog(logger) as ui_log:
             driver = Driver(home, discover(), listener=ui_log.show)
-            progress = Progress(Attempt(driver, claim, _trace()))
+            progress = Progress(home, Attempt(driver, claim, _trace()))
             preflight(progress, return_state=True)
             if progress.ended is None:
                 _require(prewarm(progress, return_state=True), progress)

@@ -98,7 +98,7 @@ class Placer:
             scheduled: What Prefect has scheduled, by run id.
             flow_run_id: Returns the id of a scheduled entry's flow run.
         """
-        outcome: Placed[T] = Placed()
+        outcome: Placed[T] = Placed(changed=self._release_sealed())
         manifests: dict[str, RunManifest] = {}
         for run_id, entry in scheduled.items():
             if self.held(run_id) is not None:
@@ -129,9 +129,18 @@ class Placer:
                 case Wait(run_id, position, reasons):
                     waiting[run_id] = Waiting(position=position, reasons=tuple(str(reason) for reason in reasons))
         with self._lock:
-            outcome.changed = bool(outcome.admitted) or waiting != self._waiting
+            outcome.changed = outcome.changed or bool(outcome.admitted) or waiting != self._waiting
             self._waiting = waiting
         return outcome
+
+    def _release_sealed(self) -> bool:
+        """Frees what sealed runs held: their processes still talk to Prefect, which needs no device."""
+        with self._lock:
+            held = list(self._claims)
+        sealed = [run_id for run_id in held if self._home.store.read_manifest(run_id).seal is not None]
+        for run_id in sealed:
+            self.release(run_id)
+        return bool(sealed)
 
     def _claim(self, run_id: str, device_ids: tuple[str, ...], flow_run_id: str) -> bool:
         store = self._home.store

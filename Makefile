@@ -1,0 +1,48 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+SHELL := /bin/bash
+UV_VERSION := 0.13.8
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help demo test check format bench docs setup clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+demo: setup ## Run a real experiment through the queue, on embedded defaults
+	@scripts/demo
+
+test: setup ## Run the whole suite; provisions what it can
+	@scripts/provision-tests
+	@pytest
+
+check: setup ## What CI checks: format, lint, types, import contracts, fast tests
+	@ruff format --check .
+	@ruff check .
+	@pyright
+	@lint-imports
+	@pytest -q tests/unit tests/package
+
+format: setup ## Format the code
+	@ruff format .
+	@ruff check --fix .
+
+bench: setup ## Measure against stock Prefect and task-spooler, as ratios
+	@scripts/provision-tests
+	@python -m bench
+
+docs: setup ## Write the generated reference pages anew
+	@python -m docs.generate
+
+setup: .venv/.ready ## Install the locked environment
+
+.venv/.ready: pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+.uv/bin/uv:
+	@scripts/install-uv $(UV_VERSION)
+
+clean: ## Remove the environment and the caches
+	@rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis dist
