@@ -20,7 +20,7 @@ class ImmediateSqlite(AioSqliteConfiguration):
     """Prefect's SQLite configuration with transactions that take the write lock when they begin."""
 
     @asynccontextmanager
-    async def begin_transaction(self, session: Any, with_for_update: bool = False) -> AsyncGenerator[Any]:  # noqa: ARG002, FBT001, FBT002  # the base class's signature
+    async def begin_transaction(self, session: Any, with_for_update: bool = False) -> AsyncGenerator[Any]:
         """Begins a transaction; every one is as if it were for update."""
         async with super().begin_transaction(session, with_for_update=True) as transaction:
             yield transaction

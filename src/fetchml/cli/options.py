@@ -22,6 +22,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_set_
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no notes.", callback=_set_quiet, is_eager=True)]
 
 
+PrefectApiUrl = Annotated[
+    str | None,
+    typer.Option("--prefect-api-url", metavar="URL", help="Prefect API to use instead of a private server."),
+]
+
+
+def prefect_flags(api_url: str | None) -> dict[str, object]:
+    """Returns the flag as a setting."""
+    return {} if api_url is None else {"prefect.api_url": api_url}
+
+
 def configuration(flags: dict[str, object] | None = None, **options: Any) -> Configuration:
     """Loads the settings of this call and says on stderr what is odd about them."""
     loaded = load(flags, **options)

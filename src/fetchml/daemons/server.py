@@ -104,7 +104,7 @@ class PrivateServer:
             time.sleep(0.1)
 
     def _command(self, port: int) -> list[str]:
-        # What `prefect server start` runs in the end, without its command line in between and with SQLite kept in order.
+        # What `prefect server start` runs in the end, without its command line and with SQLite kept in order.
         return [
             *(sys.executable, "-m", "uvicorn", "--factory", "fetchml.private_server:create_app"),
             *("--host", LOOPBACK, "--port", str(port), "--timeout-keep-alive", "5", "--log-level", "warning"),

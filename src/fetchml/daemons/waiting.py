@@ -1,4 +1,4 @@
-"""Why runs wait, as the worker last said; read without building a model, for commands that must answer at once."""
+"""What the worker last said, as far as commands need it that must answer at once; read without building a model."""
 
 import json
 from contextlib import suppress
@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 STATE_FILE = "worker.json"
+
+
+def read_api_url(services: Path) -> str | None:
+    """Returns the Prefect API the last worker took runs from, or None if no worker has said anything."""
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((services / STATE_FILE).read_bytes())["api_url"])
+    return None
 
 
 def read_waiting(services: Path) -> dict[str, dict[str, Any]]:

@@ -69,7 +69,7 @@ class Attempt:
         self.run_folder = self._store.folder(claim.run_id)
         self.folder = self.run_folder.attempt(claim.attempt)
         self.plan = self._store.read_plan(claim.run_id)
-        self.engine = driver.engines(self.plan.engine, driver.home)
+        self.engine = driver.engines(self.plan.engine, driver.home.engines)
 
     @property
     def manifest(self) -> RunManifest:

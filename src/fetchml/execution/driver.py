@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fetchml.engine.choose import make_engine
+from fetchml.engine.choose import MakeEngine, make_engine
 from fetchml.engine.port import Engine
 from fetchml.environment.maker import EnvironmentMaker, make_environment_maker
 from fetchml.execution.output import Listener
 from fetchml.gpus.discover import Discovery
 from fetchml.home import Home
-from fetchml.models.plan import EngineKind
 
 
 def _nobody(_: list[str]) -> None:
@@ -30,7 +29,7 @@ class Driver:
     listener: Listener = _nobody
     """Gets the lines of output as they arrive."""
     now: Callable[[], datetime] = _utc_now
-    engines: Callable[[EngineKind, Home], Engine] = lambda kind, home: make_engine(kind, home.engines)
+    engines: MakeEngine = make_engine
     """Makes the engine of a run."""
     environments: Callable[[Engine, Home], EnvironmentMaker] = lambda engine, home: make_environment_maker(
         engine, home.environments, home.package_cache

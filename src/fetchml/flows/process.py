@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import TerminationSignal
 from prefect.flow_engine import run_flow
 
+from fetchml.blocks.connect import engine_maker
 from fetchml.config.layers import load
 from fetchml.execution.attempt import Attempt
 from fetchml.execution.driver import Driver
@@ -70,7 +71,7 @@ def _without_prefect(home: Home, run_id: str, attempt: int) -> int:
     if claim is None or claim.kind is not ClaimKind.RUN:
         return 0
     try:
-        Attempt(Driver(home, discover()), claim).execute()
+        Attempt(Driver(home, discover(), engines=engine_maker(home.settings)), claim).execute()
     except Exception:
         _logger.exception("run %s cannot go on now", run_id)
         return 1

@@ -10,15 +10,16 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 
+from fetchml.blocks.connect import engine_maker
 from fetchml.config.layers import load
 from fetchml.daemons.wake import wake
-from fetchml.errors import Conflict, Unavailable
+from fetchml.errors import Bug, Conflict, Unavailable
 from fetchml.execution.attempt import Attempt, Prepared
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import Ended
@@ -112,15 +113,16 @@ def run_experiment(
         attempt: Number of the attempt.
         plan: The plan, shown in the UI; what counts is the one in the run store.
     """
-    logger = get_run_logger()
     home = Home(load(with_project=False).settings)
     claim = _claim(home, run_id, attempt)
     with owning(home.store.folder(run_id).attempt(attempt)) as is_owner:
         if not is_owner:
             raise Conflict(f"another process drives attempt {attempt} of run `{run_id}`", code="owned")
-        with UiLog(logger) as ui_log:
-            driver = Driver(home, discover(), listener=ui_log.show)
-            progress = Progress(home, Attempt(driver, claim, _trace()))
+        flow_run = _flow_run()
+        trace = PrefectTrace(flow_run_id=str(flow_run.id), api_url=str(get_current_settings().api.url or "ephemeral"))
+        with UiLog(flow_run) as ui_log:
+            driver = Driver(home, discover(), listener=ui_log.show, engines=engine_maker(home.settings))
+            progress = Progress(home, Attempt(driver, claim, trace))
             preflight(progress, return_state=True)
             if progress.ended is None:
                 _require(prewarm(progress, return_state=True), progress)
@@ -166,10 +168,8 @@ def _claim(home: Home, run_id: str, attempt: int) -> Claim:
     return claim
 
 
-def _trace() -> PrefectTrace | None:
+def _flow_run() -> FlowRun:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        return None
-    return PrefectTrace(
-        flow_run_id=str(context.flow_run.id), api_url=str(get_current_settings().api.url or "ephemeral")
-    )
+        raise Bug("the flow is called outside a flow run")
+    return context.flow_run

@@ -7,7 +7,11 @@ The API stores every line as a row of its database; a payload that prints 200 MB
 import logging
 import threading
 import time
-from typing import Any, Self
+from typing import Self
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.logging.handlers import APILogHandler
+from prefect.logging.loggers import PrefectLogAdapter
 
 MAX_LINES = 2000
 LINES_A_SECOND = 100
@@ -15,14 +19,19 @@ _BURST = 500
 
 
 class UiLog:
-    """Passes lines on to a Prefect logger.
+    """Passes lines on to the log of a flow run, and to nowhere else.
 
     Args:
-        logger: Logger of the flow run.
+        flow_run: The flow run.
     """
 
-    def __init__(self, logger: "logging.Logger | logging.LoggerAdapter[Any]") -> None:
-        self._logger = logger
+    def __init__(self, flow_run: FlowRun) -> None:
+        logger = logging.getLogger("fetchml.payload")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False  # the worker's own log is not the place for what payloads print
+        logger.handlers = [APILogHandler()]
+        names = {"flow_run_id": str(flow_run.id), "flow_run_name": flow_run.name, "flow_name": "run-experiment"}
+        self._logger = PrefectLogAdapter(logger, extra=names)
         self._shown = 0
         self._left_out = 0
         self._credit = float(_BURST)

@@ -12,6 +12,7 @@ from fetchml.execution.ownership import owning
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.manifest import RunManifest
+from fetchml.service.engines import engine_maker
 
 
 def run_now(settings: Settings, run_id: str) -> RunManifest:
@@ -28,4 +29,4 @@ def run_now(settings: Settings, run_id: str) -> RunManifest:
     if not home.store.claim(claim):
         raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
     with owning(home.store.folder(run_id).attempt(FIRST_ATTEMPT)):
-        return Attempt(Driver(home, discovery), claim).execute()
+        return Attempt(Driver(home, discovery, engines=engine_maker(settings)), claim).execute()

@@ -7,6 +7,7 @@ something to tell the user and not an error.
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.daemons.server import PrivateServer
+from fetchml.daemons.waiting import read_api_url
 from fetchml.daemons.wake import LOOK, REPAIR, wake
 from fetchml.errors import FetchmlError, NotFound
 from fetchml.execution.cancel import FIRST_ATTEMPT
@@ -35,6 +36,9 @@ def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
             up_in_background(settings)
             return "the worker is being started; the run begins when it is up"
         return "no worker of this home runs on this host; `fetchml up` starts one"
+    elsewhere = read_api_url(settings.services)
+    if elsewhere is not None and elsewhere.rstrip("/") != api_url.rstrip("/"):
+        return f"the worker of this host takes runs from {elsewhere}; `fetchml down` and `fetchml up` change that"
     if not handed_over:
         return "Prefect does not answer now; the run is safe and is handed over when it does"
     return None

@@ -33,6 +33,7 @@ from fetchml.models.resources import HostCapacity, ResourceRequest
 from fetchml.models.units import GIB
 from fetchml.objects.port import ObjectStore
 from fetchml.preflight.check import Facts, check
+from fetchml.service.engines import engine_maker
 from fetchml.snapshot.capture import Limits, Snapshot, capture
 from fetchml.snapshot.git import GitState, git_state, git_top
 
@@ -86,7 +87,7 @@ def resolve(
     settings = configuration.settings
     root = _project_root(configuration, cwd)
     command = _command(words, root, cwd)
-    chosen = choose(settings.engine, home.engines)
+    chosen = choose(settings.engine, home.engines, engine_maker(settings))
     # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
     image = _image(chosen, settings)
     snapshot = capture(root, objects, Limits(settings.snapshot_max_bytes, settings.snapshot_max_files))

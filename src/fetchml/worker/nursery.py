@@ -36,7 +36,7 @@ class Nursery:
         self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._replies: asyncio.Queue[int] = asyncio.Queue()
+        self._replies: asyncio.Queue[int | None] = asyncio.Queue()
         self._reading: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -53,6 +53,7 @@ class Nursery:
             )
         reader, self._writer = await asyncio.open_connection(sock=own)
         self._ready.clear()
+        self._replies = asyncio.Queue()
         self._reading = asyncio.create_task(self._read(reader))
 
     async def fork(self, job: dict[str, object]) -> int:
@@ -70,9 +71,12 @@ class Nursery:
                     assert self._writer is not None  # set by start  # noqa: S101
                     self._writer.write(json.dumps(job).encode() + b"\n")
                     await self._writer.drain()
-                    return await self._replies.get()
+                    pid = await self._replies.get()
             except (TimeoutError, OSError) as error:
                 raise Unavailable("no process can be started for a run", detail=str(error)) from error
+            if pid is None:
+                raise Unavailable("no process can be started for a run", detail="the nursery ended; see the log above")
+            return pid
 
     def stop(self) -> None:
         """Ends the nursery; the processes it forked live on."""
@@ -93,6 +97,9 @@ class Nursery:
                     self._on_exit(pid, code)
                 case _:
                     continue
+        # It ended: whoever waits for it is told, and the next call starts another.
+        self._ready.set()
+        self._replies.put_nowait(None)
 
 
 def serve(channel: socket.socket) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.options import Json, PrefectApiUrl, Quiet, command_app, configuration, prefect_flags
 from fetchml.errors import Unavailable
 
 app = command_app()
@@ -18,13 +18,14 @@ def doctor(
     repair: Annotated[
         bool, typer.Option("--repair/--no-repair", help="Mend what differs between run store and Prefect.")
     ] = True,
+    prefect_api_url: PrefectApiUrl = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Check this host and mend what can be mended; exit 6 if something is wrong."""
     from fetchml.service.doctor import doctor as look
 
-    findings = look(configuration(), repair=repair)
+    findings = look(configuration(prefect_flags(prefect_api_url)), repair=repair)
     failed = any(item.level == "error" for item in findings)
     if json:
         session.print_json(

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.options import Json, PrefectApiUrl, Quiet, command_app, configuration
 from fetchml.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def queue(
     group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="Group the run belongs to.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exit 1 if it failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show its output as it arrives, then like --wait.")] = False,
+    prefect_api_url: PrefectApiUrl = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve and check everything, queue nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -86,6 +87,7 @@ def queue(
                 "resources.max_runtime": max_runtime,
                 "engine": engine,
                 "image": image,
+                "prefect.api_url": prefect_api_url,
             },
             env or [],
         )

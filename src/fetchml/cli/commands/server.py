@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.options import Json, PrefectApiUrl, Quiet, command_app, configuration, prefect_flags
 from fetchml.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ def _group() -> None:
 
 
 @app.command()
-def status(json: Json = False, quiet: Quiet = False) -> int:
+def status(prefect_api_url: PrefectApiUrl = None, json: Json = False, quiet: Quiet = False) -> int:
     """Show what runs in the background; exit 6 if something is missing."""
     from fetchml.service.up import server_status
 
-    found = server_status(configuration(with_project=False).settings)
+    found = server_status(configuration(prefect_flags(prefect_api_url), with_project=False).settings)
     if json:
         session.print_json(as_json(found))
     else:
