@@ -287,8 +287,6 @@ class DockerEngine:
             ended_at=ended if started is None or ended is None else max(started, ended),
             exit_code=exit_code,
             out_of_memory=bool(state.get("OOMKilled")),
-            # After a reboot the daemon reports 255 for what it lost (measured, Docker 20.10).
-            lost=exit_code == 255 and not state.get("OOMKilled") and started is None,
             error=str(state["Error"]) or None if state.get("Error") else None,
         )
 

@@ -70,6 +70,7 @@ class Attempt:
         self.folder = self.run_folder.attempt(claim.attempt)
         self.plan = self._store.read_plan(claim.run_id)
         self.engine = driver.engines(self.plan.engine, driver.home.engines)
+        self._code: Path | None = None
 
     @property
     def manifest(self) -> RunManifest:
@@ -128,7 +129,7 @@ class Attempt:
 
     def _prepare(self) -> Prepared | Ended:
         home = self._driver.home
-        code = home.snapshots.ensure(self.plan.snapshot_id)
+        code = self._verified_code()
         tree = read_tree(home.objects.read(self.plan.snapshot_id))
         self._make_folders(code)
         request = EnvironmentRequest(
@@ -180,7 +181,7 @@ class Attempt:
             return self._not_started(EndFacts(start_error=state.error))
         manifest = self._to_running(state)
         started_at = manifest.times.started_at or self._driver.now()
-        watch = Watch(self._driver, self.engine, self.run_id, self.name, self.folder, self.plan, started_at)
+        watch = Watch(self._driver, self.engine, self._claim, self.folder, self.plan, started_at)
         return self._write_end(watch.until_ended())
 
     def finalize(self, ended: Ended) -> RunManifest:
@@ -258,10 +259,16 @@ class Attempt:
 
     def _snapshot_fault(self) -> str | None:
         try:
-            self._driver.home.snapshots.ensure(self.plan.snapshot_id)
+            self._verified_code()
         except (NotFound, Corrupt) as error:
             return error.summary
         return None
+
+    def _verified_code(self) -> Path:
+        """Returns the materialised snapshot; every byte of it is verified once in the life of this object."""
+        if self._code is None:
+            self._code = self._driver.home.snapshots.ensure(self.plan.snapshot_id)
+        return self._code
 
     def _image_digest(self) -> str | None:
         if self.plan.image is None:

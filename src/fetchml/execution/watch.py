@@ -10,6 +10,9 @@ from fetchml.errors import FetchmlError, NotFound, Unavailable
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import Ended, StopKind, StopMark
 from fetchml.execution.output import OutputPump, OutputRecorder, read_tail
+from fetchml.models.claim import Claim
+from fetchml.models.host import boot_id
+from fetchml.models.ids import container_name
 from fetchml.models.plan import Plan
 from fetchml.store.directory import read_model
 from fetchml.store.folder import AttemptFolder
@@ -17,6 +20,7 @@ from fetchml.store.folder import AttemptFolder
 _LOOK_S = 0.2
 """How often a watch looks for a request to stop."""
 _USAGE_EVERY_S = 1.0
+_LOST_CODE = 255
 
 
 class Watch:
@@ -25,8 +29,7 @@ class Watch:
     Args:
         driver: The host's parts.
         engine: The engine of the container.
-        run_id: Run it belongs to.
-        name: Name of the container.
+        claim: The claim of the attempt it belongs to.
         folder: Folder of the attempt.
         plan: The plan, for its limits.
         started_at: When the payload started.
@@ -36,16 +39,16 @@ class Watch:
         self,
         driver: Driver,
         engine: Engine,
-        run_id: str,
-        name: str,
+        claim: Claim,
         folder: AttemptFolder,
         plan: Plan,
         started_at: datetime,
     ) -> None:
         self._driver = driver
         self._engine = engine
-        self._run_id = run_id
-        self._name = name
+        self._claim = claim
+        self._run_id = claim.run_id
+        self._name = container_name(claim.run_id, claim.attempt)
         self._folder = folder
         self._plan = plan
         self._started_at = started_at
@@ -100,7 +103,7 @@ class Watch:
         facts = EndFacts(
             exit_code=state.exit_code,
             out_of_memory=state.out_of_memory,
-            lost=state.lost,
+            lost=state.lost or self._died_with_host(state),
             cancelled_by=stopped.by or "unknown" if stopped and stopped.kind is StopKind.CANCEL else None,
             timed_out=stopped is not None and stopped.kind is StopKind.TIMEOUT,
             killed_by_us=stopped is not None and state.exit_code == SIGKILL_CODE,
@@ -118,6 +121,10 @@ class Watch:
             cpu_s=state.cpu_s if state.cpu_s is not None else self._usage.cpu_s,
             warnings=tuple(warnings),
         )
+
+    def _died_with_host(self, state: ContainerState) -> bool:
+        """Tells whether the host went down under it: Docker then reports 255 (measured on 20.10)."""
+        return state.exit_code == _LOST_CODE and self._claim.boot_id != boot_id()
 
     def _deadline(self) -> float | None:
         """Returns when the run has to be stopped, on the monotonic clock."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fetchml.admission.decide import fits_never
 from fetchml.models.manifest import TrustLevel
-from fetchml.models.plan import EngineKind, EnvironmentMode, Plan
+from fetchml.models.plan import EngineKind, EnvironmentMode, Network, Plan
 from fetchml.models.resources import HostCapacity
 from fetchml.models.units import format_size
 
@@ -95,6 +95,15 @@ def check(facts: Facts) -> tuple[Fault, ...]:
             )
         )
     faults += _resource_faults(facts)
+    if plan.network is Network.NONE and not plan.engine.isolates:
+        faults.append(
+            Fault(
+                "network",
+                "an engine that can cut a run off",
+                "the process engine, which cannot",
+                "use `--engine docker`, or set `network: bridge`",
+            )
+        )
     if facts.free_bytes is not None and facts.free_bytes < facts.needed_bytes:
         faults.append(
             Fault(
@@ -126,6 +135,10 @@ def _resource_faults(facts: Facts) -> list[Fault]:
             Fault(
                 "gpus", "a whole number of GPUs", f"{request.gpus:g}", "shares of a GPU are not placed yet; ask for 1"
             )
+        )
+    if request.gpu_memory_bytes is not None and not request.gpus:
+        faults.append(
+            Fault("gpu_memory", "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
         )
     if request.gpus and facts.plan.engine is EngineKind.PODMAN:
         faults.append(

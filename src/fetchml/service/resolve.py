@@ -89,6 +89,8 @@ def resolve(
     command = _command(words, root, cwd)
     chosen = choose(settings.engine, home.engines, engine_maker(settings))
     # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
+    if not chosen.engine.kind.isolates and configuration.origins["image"].layer == "flag":
+        raise ConfigError("`--image` needs a container engine", detail=f"the engine is `process`: {chosen.why}")
     image = _image(chosen, settings)
     snapshot = capture(root, objects, Limits(settings.snapshot_max_bytes, settings.snapshot_max_files))
     dependencies = detect(snapshot.tree, objects, command.workdir)
@@ -100,7 +102,7 @@ def resolve(
         engine=chosen.engine.kind,
         image=image,
         resources=_request(settings, capacity),
-        network=Network(settings.network) if chosen.engine.kind.isolates else Network.BRIDGE,
+        network=Network(settings.network),
         env=dict(sorted(settings.env.items())),
     )
     faults = check(

@@ -72,8 +72,8 @@ def _checks(home: Home, folder: RunFolder) -> Iterator[Check]:
         yield Check("manifest", False, "run_manifest.json", "no such file")
         return
     yield Check("manifest", True)
-    run_id = manifest.identity.run_id
-    yield _equal("location", run_id if is_run_id(folder.run_id) else folder.run_id, folder.run_id)
+    if is_run_id(folder.run_id):  # a copy may lie in a folder of any name
+        yield _equal("location", manifest.identity.run_id, folder.run_id)
     yield from _plan_checks(folder, manifest)
     yield from _snapshot_checks(home, manifest)
     yield from _seal_checks(manifest)

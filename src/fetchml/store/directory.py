@@ -85,7 +85,11 @@ class DirectoryRunStore:
         return self._read_optional(run_id, self.folder(run_id).attempt(attempt).claim, Claim)
 
     def request_cancel(self, run_id: str, request: CancelRequest) -> bool:
-        return durable.create_exclusive(self._existing(run_id).cancel, _bytes(request))
+        folder = self._existing(run_id)
+        with durable.locked(folder.path):
+            if self.read_manifest(run_id).seal is not None:
+                raise Conflict(f"run `{run_id}` has ended", code="already-ended")
+            return durable.create_exclusive(folder.cancel, _bytes(request))
 
     def read_cancel(self, run_id: str) -> CancelRequest | None:
         return self._read_optional(run_id, self.folder(run_id).cancel, CancelRequest)

@@ -66,7 +66,8 @@ class MemoryRunStore:
 
     def request_cancel(self, run_id: str, request: CancelRequest) -> bool:
         with self._lock:
-            self._check(run_id)
+            if self.read_manifest(run_id).seal is not None:
+                raise Conflict(f"run `{run_id}` has ended", code="already-ended")
             return self._cancels.setdefault(run_id, request) is request
 
     def read_cancel(self, run_id: str) -> CancelRequest | None:

@@ -79,6 +79,9 @@ class RunStore(Protocol):
 
         Returns:
             True if this was the first request.
+
+        Raises:
+            Conflict: The run has ended.
         """
         ...
 

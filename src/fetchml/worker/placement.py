@@ -14,7 +14,6 @@ from fetchml.execution.claims import run_claim
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
-from fetchml.models.manifest import RunManifest
 from fetchml.models.resources import HostCapacity
 from fetchml.models.status import State
 from fetchml.store.index import RunIndex
@@ -50,6 +49,8 @@ class Placer:
         self._claims: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._waiting: dict[str, Waiting] = {}
+        self._known: dict[str, Pending] = {}
+        """Requests of queued runs; they never change, and reading 200 manifests at each look would cost 0.2 s."""
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -99,21 +100,18 @@ class Placer:
             flow_run_id: Returns the id of a scheduled entry's flow run.
         """
         outcome: Placed[T] = Placed(changed=self._release_sealed())
-        manifests: dict[str, RunManifest] = {}
+        pending: list[Pending] = []
         for run_id, entry in scheduled.items():
             if self.held(run_id) is not None:
                 continue
             try:
-                manifest = self._home.store.read_manifest(run_id)
+                found = self._pending(run_id)
             except NotFound:
                 outcome.foreign.append(entry)
                 continue
-            if manifest.status.state is State.QUEUED:
-                manifests[run_id] = manifest
-        pending = [
-            Pending(run_id, m.identity.priority, m.times.queued_at, m.resources.requested)
-            for run_id, m in manifests.items()
-        ]
+            if found is not None:
+                pending.append(found)
+        self._known = {item.run_id: item for item in pending}
         with self._lock:
             holding = [Holding(c.run_id, c.cpus, c.memory_bytes, c.device_ids) for c in self._claims.values()]
         waiting: dict[str, Waiting] = {}
@@ -132,6 +130,16 @@ class Placer:
             outcome.changed = outcome.changed or bool(outcome.admitted) or waiting != self._waiting
             self._waiting = waiting
         return outcome
+
+    def _pending(self, run_id: str) -> Pending | None:
+        """Returns the request of a run if it waits."""
+        known = self._known.get(run_id)
+        if known is not None:
+            return known
+        manifest = self._home.store.read_manifest(run_id)
+        if manifest.status.state is not State.QUEUED:
+            return None
+        return Pending(run_id, manifest.identity.priority, manifest.times.queued_at, manifest.resources.requested)
 
     def _release_sealed(self) -> bool:
         """Frees what sealed runs held: their processes still talk to Prefect, which needs no device."""
@@ -156,6 +164,7 @@ class Placer:
             waited_for=waited.reasons if waited else (),
         )
         if not store.claim(claim):
+            self._known.pop(run_id, None)
             return False  # cancelled in this moment, or another worker was first
         with self._lock:
             self._claims[run_id] = claim

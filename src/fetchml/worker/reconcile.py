@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from fetchml.errors import FetchmlError, NotFound
+from fetchml.errors import Conflict, FetchmlError, NotFound
 from fetchml.execution.cancel import FIRST_ATTEMPT, cancel_unstarted
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
@@ -95,7 +95,11 @@ class Reconciler:
 
     def _cancel(self, run_id: str, manifest: RunManifest) -> None:
         request = CancelRequest(by=_BY_PREFECT, at=datetime.now(UTC))
-        if self._home.store.request_cancel(run_id, request):
+        try:
+            is_first = self._home.store.request_cancel(run_id, request)
+        except Conflict:
+            return  # it ended in this moment; the next look closes its flow run
+        if is_first:
             self.repairs += 1
             self._logger.info("cancelling run %s, as asked for in Prefect", run_id)
         if manifest.status.state is State.QUEUED:

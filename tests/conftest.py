@@ -1,0 +1,90 @@
+"""What all tests share: a scrubbed environment, a home folder of their own, and engines that are really there."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.config.settings import Settings
+from fetchml.home import Home
+
+BASE_IMAGE = os.environ.get("FETCHML_BASE_IMAGE", "fetchml-base")
+PODMAN_SOCKET = Path(os.environ.get("FETCHML_TEST_PODMAN_SOCKET", "/run/fetchml-tests/podman.sock"))
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+# Before anything of the product or of Prefect is imported by a test: nobody's own settings take part.
+for _name in [name for name in os.environ if name.startswith(("FETCHML_", "FETCH_ML_", "PREFECT_"))]:
+    del os.environ[_name]
+for _name in ("NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(_name, None)
+
+
+def _missing(marker: str) -> str | None:
+    """Returns why the engine of a marker cannot be used, or None."""
+    match marker:
+        case "docker":
+            if not _succeeds("docker", "image", "inspect", BASE_IMAGE):
+                return f"no Docker engine with the image `{BASE_IMAGE}` (scripts/provision-tests makes both)"
+        case "podman":
+            url = "http://podman/images/localhost/fetchml-base/json"
+            if not _succeeds("curl", "-sf", "--max-time", "5", "--unix-socket", str(PODMAN_SOCKET), url):
+                return f"no Podman service on {PODMAN_SOCKET} with the image (scripts/provision-tests makes both)"
+        case "root":
+            if os.geteuid() != 0:
+                return "not root"
+        case _:
+            pass
+    return None
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what this machine cannot run; in CI that is a failure, so that green cannot mean nothing was tested."""
+    reasons = {marker: _missing(marker) for marker in ("docker", "podman", "root")}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason is not None and item.get_closest_marker(marker) is not None:
+                if IN_CI:
+                    item.add_marker(pytest.mark.xfail(reason=f"CI without {marker}: {reason}", run=False, strict=True))
+                    item.user_properties.append(("missing", reason))
+                else:
+                    item.add_marker(pytest.mark.skip(reason=f"NOT TESTED: {reason}"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_engine_is_missing_in_ci(request: pytest.FixtureRequest) -> None:
+    """Fails a CI session that would leave engine tests out."""
+    if IN_CI:
+        missing = {value for item in request.session.items for key, value in item.user_properties if key == "missing"}
+        if missing:
+            pytest.exit(f"engine tests cannot run in CI: {'; '.join(map(str, missing))}", returncode=1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Default settings with a home folder of the test's own."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def home(settings: Settings) -> Home:
+    """A home folder of the test's own."""
+    made = Home(settings)
+    made.create()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _own_home_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing a test does reaches the home folder of whoever runs it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FETCHML_HOME", str(tmp_path / "home"))
+    yield
