@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fetchml.config.settings import Settings
 from fetchml.home import Home
+from stack import Stack
 
 BASE_IMAGE = os.environ.get("FETCHML_BASE_IMAGE", "fetchml-base")
 PODMAN_SOCKET = Path(os.environ.get("FETCHML_TEST_PODMAN_SOCKET", "/run/fetchml-tests/podman.sock"))
@@ -77,3 +79,35 @@ def _own_home_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing a test does reaches the home folder of whoever runs it."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FETCHML_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect database as the private server makes it, made once a session."""
+    stack = Stack(tmp_path_factory.mktemp("template"))
+    try:
+        stack.run("up")
+    finally:
+        stack.close()
+    return stack.home_path / "prefect" / "prefect.db"
+
+
+@pytest.fixture
+def stack(tmp_path: Path, migrated_database: Path) -> Iterator[Stack]:
+    """A fetchml of the test's own; nothing runs yet."""
+    made = Stack(tmp_path / "stack", migrated_database)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def running_stack(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[Stack]:
+    """A fetchml that is up, shared by the tests of a module that leave it as they found it."""
+    made = Stack(tmp_path_factory.mktemp("stack"), migrated_database)
+    try:
+        made.run("up")
+        yield made
+    finally:
+        made.close()

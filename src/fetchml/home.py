@@ -25,6 +25,7 @@ import fetchml.metric
 from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.engine.choose import EngineSettings
+from fetchml.errors import ConfigError, NotFound
 from fetchml.models.units import MIB
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.snapshot.materialise import SnapshotCache
@@ -99,10 +100,19 @@ class Home:
         """Makes the home folder, readable by its owner only; an existing one is left as it is.
 
         Raises:
+            ConfigError: It is no place for a folder.
             Forbidden: It cannot be written.
             Unavailable: The disk is full.
         """
-        durable.make_folder(self.path, mode=0o700)
+        try:
+            durable.make_folder(self.path, mode=0o700)
+        except NotFound as error:
+            raise ConfigError(
+                f"`{self.path}` cannot be the home folder",
+                detail=error.detail,
+                hint="choose another folder with FETCHML_HOME",
+                code="bad-home",
+            ) from error
         reserve = self.path / _RESERVE
         if not reserve.exists():
             durable.reserve_space(reserve, _RESERVE_BYTES)

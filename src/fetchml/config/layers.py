@@ -27,10 +27,12 @@ RUN_VARIABLES = frozenset(
         "FETCHML_METRICS",
         "FETCHML_CODE",
         "FETCHML_GPU_COUNT",
-        "FETCHML_DEADLINE",
+        "FETCHML_CONTAINER",
+        "FETCHML_PRIVATE_SERVER",
+        "FETCHML_WORKER_LOCKED",
     }
 )
-"""Variables that fetchml sets inside a run; they are no settings, so that fetchml may be called from a script."""
+"""Variables that fetchml sets for runs and for its own processes; they are no settings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ class Daemon:
                     pass_fds=(lock,),
                     start_new_session=True,
                 )
+            process.returncode = 0  # it outlives this process, which therefore never waits for it
             durable.write_atomic(self.pid_file, str(process.pid).encode())
             return True
         finally:

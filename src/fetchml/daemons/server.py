@@ -15,7 +15,7 @@ from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.errors import ConfigError, Unavailable
-from fetchml.prefect_api.client import PrefectClient
+from fetchml.prefect_api.client import is_healthy
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 180
@@ -92,7 +92,7 @@ class PrivateServer:
                     hint=f"the whole log is in `{self.daemon.log}`",
                     code="server-failed",
                 )
-            if PrefectClient(url, timeout_s=5).is_healthy():
+            if is_healthy(url, timeout_s=5):
                 return url
             if time.monotonic() > deadline:
                 raise Unavailable(
@@ -134,7 +134,9 @@ class PrivateServer:
                     code="port-taken",
                 )
             return wanted
-        for port in _PREFERRED_PORTS:
+        # The port it had before comes first: a worker and flow processes that outlived the server know that one.
+        before = self._recorded_port()
+        for port in (*([before] if before else []), *_PREFERRED_PORTS):
             if _is_free(port):
                 return port
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

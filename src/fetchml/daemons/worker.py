@@ -17,6 +17,9 @@ from fetchml.models.base import Model, UtcTime
 from fetchml.models.resources import HostCapacity
 from fetchml.store.directory import read_model
 
+PRIVATE_VARIABLE = "FETCHML_PRIVATE_SERVER"
+"""Tells a worker that its server is the private one of its home, and no other may answer in its place."""
+
 LOCKED_VARIABLE = "FETCHML_WORKER_LOCKED"
 """Tells a worker that it was given its lock by whoever started it."""
 
@@ -73,6 +76,7 @@ class LocalWorker:
         environment = dict(os.environ) if prefect_home is None else own_environment(os.environ)
         if prefect_home is not None:
             environment["PREFECT_HOME"] = str(prefect_home)
+            environment[PRIVATE_VARIABLE] = "1"
         environment |= {
             "FETCHML_HOME": str(self._settings.home),
             LOCKED_VARIABLE: "1",

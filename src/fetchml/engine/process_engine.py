@@ -207,7 +207,7 @@ class ProcessEngine:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with (folder / "shim.log").open("ab") as log:
                 # Isolated mode: neither the user's site-packages nor PYTHON* variables reach the shim.
-                subprocess.Popen(
+                shim = subprocess.Popen(
                     [sys.executable, "-I", "-S", str(_SHIM), str(folder), str(lock)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -216,6 +216,7 @@ class ProcessEngine:
                     pass_fds=(lock,),
                     start_new_session=True,
                 )
+                shim.returncode = 0  # it outlives this process, which therefore never waits for it
         except BlockingIOError:
             return False
         finally:

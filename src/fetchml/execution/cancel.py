@@ -11,6 +11,9 @@ from fetchml.store.port import RunStore
 
 FIRST_ATTEMPT = 1
 
+BY_PREFECT = "the Prefect UI"
+"""Who is named as the canceller when the request came through Prefect."""
+
 
 def cancel_unstarted(store: RunStore, run_id: str, by: str, now: Callable[[], datetime]) -> RunManifest | None:
     """Cancels a run if nobody owns it: takes the claim, so that no worker ever starts it, and seals the record.

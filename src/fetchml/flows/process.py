@@ -4,6 +4,8 @@ Prefect is the window, not the ledger: if its API fails the run goes on without 
 """
 
 import logging
+from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, cast
 
@@ -13,13 +15,15 @@ from prefect.flow_engine import run_flow
 
 from fetchml.blocks.connect import engine_maker
 from fetchml.config.layers import load
+from fetchml.errors import Conflict
 from fetchml.execution.attempt import Attempt
+from fetchml.execution.cancel import BY_PREFECT
 from fetchml.execution.driver import Driver
 from fetchml.execution.ownership import owning
 from fetchml.flows.run_experiment import final_state, run_experiment
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
-from fetchml.models.claim import ClaimKind
+from fetchml.models.claim import CancelRequest, ClaimKind
 
 _logger = logging.getLogger("fetchml.flow")
 
@@ -44,7 +48,7 @@ def main(job: dict[str, object]) -> int:
             return 0
         if flow_run_id is not None:
             try:
-                _run_flow(flow_run_id)
+                _run_flow(home, run_id, flow_run_id)
             except (TerminationSignal, KeyboardInterrupt):
                 return 1  # this process was told to end; the next one adopts what runs
             except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run goes on without it
@@ -57,10 +61,14 @@ def main(job: dict[str, object]) -> int:
         return code
 
 
-def _run_flow(flow_run_id: str) -> None:
+def _run_flow(home: Home, run_id: str, flow_run_id: str) -> None:
     with get_client(sync_client=True) as client:
         flow_run = client.read_flow_run(cast("Any", flow_run_id))
-    if flow_run.state is not None and flow_run.state.is_final():
+    state = flow_run.state
+    if state is not None and (state.is_cancelled() or state.is_cancelling()):
+        with suppress(Conflict):
+            home.store.request_cancel(run_id, CancelRequest(by=BY_PREFECT, at=datetime.now(UTC)))
+    if state is not None and state.is_final():
         return
     run_flow(run_experiment, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
 

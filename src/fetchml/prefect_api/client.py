@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from fetchml.errors import ConfigError, Conflict, NotFound, Unavailable
@@ -65,7 +65,13 @@ class PrefectClient:
         """Returns the answer to a PATCH."""
         return self._call("PATCH", path, body)
 
-    def is_healthy(self) -> bool:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def answers(self) -> bool:
         """Tells whether the API answers; asks once."""
         try:
             return self._exchange("GET", "/health", None)[0] == 200
@@ -129,6 +135,12 @@ class PrefectClient:
         if status >= 500 or status == 429:
             raise Unavailable("the Prefect API has trouble", detail=f"{what}: {text}", code="prefect-unavailable")
         raise ConfigError("the Prefect API refuses the request", detail=f"{what}: {text}", code="prefect-refuses")
+
+
+def is_healthy(api_url: str, timeout_s: float) -> bool:
+    """Tells whether a Prefect API answers; asks once."""
+    with PrefectClient(api_url, timeout_s=timeout_s) as client:
+        return client.answers()
 
 
 def _credentials(environ: Mapping[str, str]) -> dict[str, str]:

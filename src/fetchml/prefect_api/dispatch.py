@@ -23,12 +23,19 @@ ENTRYPOINT = "fetchml.flows.run_experiment.run_experiment"
 """By module, never by path: a project may have a `flows` folder of its own."""
 
 PRIORITIES = range(11)
+
+STORE_TAG = "store:"
 _PAGE = 200
 
 
 def queue_name(priority: int) -> str:
     """Returns the work queue of a priority."""
     return f"priority-{priority}"
+
+
+def store_tag(store_id: str) -> str:
+    """Returns the tag that marks the flow runs of a store."""
+    return f"{STORE_TAG}{store_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,15 @@ class Dispatcher:
     pool: str
     deployment_id: str
 
-    def create_flow_run(self, manifest: RunManifest, plan: Plan, attempt: int) -> str:
-        """Creates the flow run of an attempt, or finds it if it was created before; returns its id."""
+    def create_flow_run(self, manifest: RunManifest, plan: Plan, attempt: int, store_id: str) -> str:
+        """Creates the flow run of an attempt, or finds it if it was created before; returns its id.
+
+        Args:
+            manifest: The run.
+            plan: Its plan, shown in the UI.
+            attempt: Number of the attempt.
+            store_id: Marks whose run it is: several stores may share one server.
+        """
         identity = manifest.identity
         answer = self.client.post(
             f"/deployments/{self.deployment_id}/create_flow_run",
@@ -49,7 +63,7 @@ class Dispatcher:
                 "parameters": {"run_id": identity.run_id, "attempt": attempt, "plan": plan.model_dump(mode="json")},
                 "idempotency_key": idempotency_key(identity.run_id, attempt),
                 "work_queue_name": queue_name(identity.priority),
-                "tags": _tags(manifest, attempt),
+                "tags": [store_tag(store_id), *_tags(manifest, attempt)],
                 "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}},
             },
         )

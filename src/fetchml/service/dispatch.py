@@ -46,17 +46,18 @@ def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
 
 def _create(settings: Settings, home: Home, api_url: str, run_id: str, plan: Plan) -> bool:
     manifest = home.store.read_manifest(run_id)
-    try:
-        dispatcher = remembered_dispatcher(settings, api_url)
-        if dispatcher is not None:
-            try:
-                dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT)
-                return True
-            except NotFound:
-                pass  # the server was reset since
-        dispatcher = bootstrap(PrefectClient(api_url, timeout_s=10), settings.prefect_pool)
-        remember_dispatcher(settings, dispatcher)
-        dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT)
-    except FetchmlError:
-        return False
+    with PrefectClient(api_url, timeout_s=10) as client:
+        try:
+            dispatcher = remembered_dispatcher(settings, client)
+            if dispatcher is not None:
+                try:
+                    dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT, home.store_id)
+                    return True
+                except NotFound:
+                    pass  # the server was reset since
+            dispatcher = bootstrap(client, settings.prefect_pool)
+            remember_dispatcher(settings, dispatcher)
+            dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT, home.store_id)
+        except FetchmlError:
+            return False
     return True

@@ -145,7 +145,8 @@ def _services(settings: Settings, status: ServerStatus) -> Iterator[Finding]:
     else:
         yield Finding("server", Level.OK, f"{status.api_url} answers")
         try:
-            connect(PrefectClient(status.api_url), settings.prefect_pool)
+            with PrefectClient(status.api_url) as client:
+                connect(client, settings.prefect_pool)
             yield Finding("dispatch", Level.OK, f"pool `{settings.prefect_pool}` and its deployment are in place")
         except FetchmlError as error:
             yield Finding(

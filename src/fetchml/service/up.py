@@ -14,10 +14,11 @@ from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import holding, wait_until
 from fetchml.daemons.server import PrivateServer
+from fetchml.daemons.waiting import read_api_url
 from fetchml.daemons.worker import LocalWorker
 from fetchml.errors import Unavailable
 from fetchml.home import Home
-from fetchml.prefect_api.client import PrefectClient
+from fetchml.prefect_api.client import PrefectClient, is_healthy
 from fetchml.prefect_api.dispatch import Dispatcher, bootstrap
 
 Progress = Callable[[str], None]
@@ -58,15 +59,20 @@ def up(settings: Settings, progress: Progress) -> ServerStatus:
             api_url, prefect_home = server.start(progress), server.prefect_home
         else:
             api_url, prefect_home = settings.prefect_api_url, None
-            if not PrefectClient(api_url, timeout_s=10).is_healthy():
+            if not is_healthy(api_url, timeout_s=10):
                 raise Unavailable(
                     "the Prefect server does not answer",
                     detail=api_url,
                     hint="check `prefect.api_url` or PREFECT_API_URL; without one fetchml starts a private server",
                     code="prefect-unavailable",
                 )
-        remember_dispatcher(settings, bootstrap(PrefectClient(api_url), settings.prefect_pool))
-        if LocalWorker(settings).start(api_url, prefect_home):
+        with PrefectClient(api_url) as client:
+            remember_dispatcher(settings, bootstrap(client, settings.prefect_pool))
+        worker = LocalWorker(settings)
+        if worker.daemon.is_alive() and (read_api_url(settings.services) or api_url).rstrip("/") != api_url.rstrip("/"):
+            progress("the worker takes runs from another server: starting it anew")
+            worker.stop()
+        if worker.start(api_url, prefect_home):
             progress("starting the worker")
     return server_status(settings)
 
@@ -77,7 +83,7 @@ def up_in_background(settings: Settings) -> None:
     log = settings.services / "up.log"
     command = [sys.executable, "-m", "fetchml.cli.main", "up", "--quiet"]
     with log.open("wb") as sink:
-        subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=sink,
@@ -86,6 +92,7 @@ def up_in_background(settings: Settings) -> None:
             cwd=settings.services,
             start_new_session=True,
         )
+        process.returncode = 0  # it outlives this process, which therefore never waits for it
 
 
 def down(settings: Settings, progress: Progress) -> bool:
@@ -114,7 +121,7 @@ def server_status(settings: Settings) -> ServerStatus:
         ui_url=api_url.removesuffix("/").removesuffix("/api") if api_url else None,
         is_private=is_private,
         server_alive=server.daemon.is_alive() if is_private else api_url is not None,
-        server_answers=api_url is not None and PrefectClient(api_url, timeout_s=5).is_healthy(),
+        server_answers=api_url is not None and is_healthy(api_url, timeout_s=5),
         server_pid=server.daemon.pid() if is_private else None,
         worker_alive=worker.daemon.is_alive(),
         worker_pid=worker.daemon.pid(),
@@ -148,12 +155,12 @@ def await_worker(settings: Settings) -> None:
         )
 
 
-def remembered_dispatcher(settings: Settings, api_url: str) -> Dispatcher | None:
+def remembered_dispatcher(settings: Settings, client: PrefectClient) -> Dispatcher | None:
     """Returns the dispatcher of an API as it was last set up, without asking the API; None if unknown."""
     with suppress(OSError, ValueError, KeyError):
         known = cast("dict[str, Any]", json.loads(_dispatcher_file(settings).read_bytes()))
-        if (known["api_url"], known["pool"]) == (api_url, settings.prefect_pool):
-            return Dispatcher(PrefectClient(api_url), known["pool"], known["deployment_id"])
+        if (known["api_url"], known["pool"]) == (client.api_url, settings.prefect_pool):
+            return Dispatcher(client, known["pool"], known["deployment_id"])
     return None
 
 

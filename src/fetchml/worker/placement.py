@@ -1,10 +1,9 @@
 """Decides which scheduled runs this host takes now, and claims them."""
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
 
 from fetchml.admission.decide import Admit, Holding, Pending, Refuse, Wait, decide
 from fetchml.daemons.worker import Waiting
@@ -18,18 +17,16 @@ from fetchml.models.resources import HostCapacity
 from fetchml.models.status import State
 from fetchml.store.index import RunIndex
 
-T = TypeVar("T")
 
-
-@dataclass(slots=True)
-class Placed(Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Placed:
     """The outcome of one look at the queue."""
 
-    admitted: list[T] = field(default_factory=list[T])
-    """Runs that were claimed and may start, in order."""
-    foreign: list[T] = field(default_factory=list[T])
-    """Scheduled flow runs that belong to no run of this store."""
-    changed: bool = False
+    admitted: tuple[Admit, ...]
+    """Runs that fit now, in order; each still has to be claimed."""
+    unknown: tuple[str, ...]
+    """Names of scheduled flow runs that belong to no run of this store."""
+    changed: bool
     """Whether what runs or waits differs from the look before."""
 
 
@@ -49,6 +46,7 @@ class Placer:
         self._claims: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._waiting: dict[str, Waiting] = {}
+        self._last_reasons: dict[str, tuple[str, ...]] = {}
         self._known: dict[str, Pending] = {}
         """Requests of queued runs; they never change, and reading 200 manifests at each look would cost 0.2 s."""
 
@@ -92,44 +90,69 @@ class Placer:
             self._claims.update({claim.run_id: claim for claim in found})
         return found
 
-    def place(self, scheduled: Mapping[str, T], flow_run_id: Callable[[T], str]) -> Placed[T]:
-        """Claims what may start now.
+    def place(self, run_ids: Sequence[str]) -> Placed:
+        """Decides what may start now.
 
         Args:
-            scheduled: What Prefect has scheduled, by run id.
-            flow_run_id: Returns the id of a scheduled entry's flow run.
+            run_ids: What Prefect has scheduled for this store, by name of the flow run.
         """
-        outcome: Placed[T] = Placed(changed=self._release_sealed())
+        freed = self._release_sealed()
+        unknown: list[str] = []
         pending: list[Pending] = []
-        for run_id, entry in scheduled.items():
+        for run_id in run_ids:
             if self.held(run_id) is not None:
                 continue
             try:
                 found = self._pending(run_id)
             except NotFound:
-                outcome.foreign.append(entry)
+                unknown.append(run_id)
                 continue
             if found is not None:
                 pending.append(found)
         self._known = {item.run_id: item for item in pending}
         with self._lock:
             holding = [Holding(c.run_id, c.cpus, c.memory_bytes, c.device_ids) for c in self._claims.values()]
+        admitted: list[Admit] = []
         waiting: dict[str, Waiting] = {}
         for decision in decide(pending, holding, self._capacity):
             match decision:
-                case Admit(run_id, device_ids):
-                    if self._claim(run_id, device_ids, flow_run_id(scheduled[run_id])):
-                        outcome.admitted.append(scheduled[run_id])
+                case Admit():
+                    admitted.append(decision)
                 case Refuse(run_id, _):
-                    # It is claimed all the same: the attempt's own preflight refuses it, with a complete record.
-                    if self._claim(run_id, (), flow_run_id(scheduled[run_id])):
-                        outcome.admitted.append(scheduled[run_id])
+                    # It starts all the same: the attempt's own preflight refuses it, with a complete record.
+                    admitted.append(Admit(run_id, ()))
                 case Wait(run_id, position, reasons):
                     waiting[run_id] = Waiting(position=position, reasons=tuple(str(reason) for reason in reasons))
         with self._lock:
-            outcome.changed = outcome.changed or bool(outcome.admitted) or waiting != self._waiting
+            changed = freed or bool(admitted) or waiting != self._waiting
             self._waiting = waiting
-        return outcome
+        self._last_reasons |= {run_id: item.reasons for run_id, item in waiting.items()}
+        return Placed(tuple(admitted), tuple(unknown), changed)
+
+    def claim(self, admit: Admit, flow_run_id: str) -> Claim | None:
+        """Takes an admitted run; this is what makes its start single.
+
+        Returns:
+            The claim, or None if the run was cancelled in this moment or another worker was first.
+        """
+        store = self._home.store
+        waited = self._last_reasons.pop(admit.run_id, ())
+        claim = run_claim(
+            store.read_plan(admit.run_id),
+            admit.run_id,
+            FIRST_ATTEMPT,
+            worker=self._worker,
+            now=datetime.now(UTC),
+            device_ids=admit.device_ids,
+            flow_run_id=flow_run_id,
+            waited_for=waited,
+        )
+        if not store.claim(claim):
+            self._known.pop(admit.run_id, None)
+            return None
+        with self._lock:
+            self._claims[admit.run_id] = claim
+        return claim
 
     def _pending(self, run_id: str) -> Pending | None:
         """Returns the request of a run if it waits."""
@@ -149,23 +172,3 @@ class Placer:
         for run_id in sealed:
             self.release(run_id)
         return bool(sealed)
-
-    def _claim(self, run_id: str, device_ids: tuple[str, ...], flow_run_id: str) -> bool:
-        store = self._home.store
-        waited = self._waiting.get(run_id)
-        claim = run_claim(
-            store.read_plan(run_id),
-            run_id,
-            FIRST_ATTEMPT,
-            worker=self._worker,
-            now=datetime.now(UTC),
-            device_ids=device_ids,
-            flow_run_id=flow_run_id,
-            waited_for=waited.reasons if waited else (),
-        )
-        if not store.claim(claim):
-            self._known.pop(run_id, None)
-            return False  # cancelled in this moment, or another worker was first
-        with self._lock:
-            self._claims[run_id] = claim
-        return True

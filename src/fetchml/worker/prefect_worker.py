@@ -14,20 +14,24 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from prefect.exceptions import Abort
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Pending
+from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 from pydantic import Field
 
 import fetchml
+from fetchml.admission.decide import Admit
 from fetchml.config.layers import load
 from fetchml.daemons.process import Daemon, holding
 from fetchml.daemons.wake import REPAIR, drain, listen
-from fetchml.daemons.worker import LOCKED_VARIABLE, WorkerState, write_worker_state
+from fetchml.daemons.worker import LOCKED_VARIABLE, PRIVATE_VARIABLE, WorkerState, write_worker_state
 from fetchml.errors import Conflict, FetchmlError
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import Claim
+from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
 from fetchml.worker.placement import Placer
 from fetchml.worker.reconcile import Reconciler
 from fetchml.worker.tending import Tender
@@ -35,7 +39,6 @@ from fetchml.worker.tending import Tender
 if TYPE_CHECKING:
     import anyio.abc
     from prefect.client.schemas.objects import FlowRun
-    from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 _RECONCILE_S = 5.0
 _REPAIR_EVERY = 12
@@ -78,6 +81,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         self._repair = asyncio.Event()
         self._started_at = datetime.now(UTC)
         self._published: WorkerState | None = None
+        self._is_private = PRIVATE_VARIABLE in os.environ
 
     async def setup(self) -> None:
         """Looks at the host, takes its lock, adopts what runs, and begins to listen.
@@ -119,18 +123,41 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
         """Takes what may start now; one call at a time."""
-        if not self._has_successfully_synced:
-            return await super().get_and_submit_flow_runs()
+        if not self._has_successfully_synced or self._is_server_a_stranger():
+            return []
         async with self._poll_lock:
             scheduled = await self._get_scheduled_flow_runs()
             self._last_polled_time = cast("Any", datetime.now(UTC))
-            by_run = {str(entry.flow_run.name): entry for entry in scheduled}
-            placed = await asyncio.to_thread(self._placer.place, by_run, lambda entry: str(entry.flow_run.id))
-            for entry in placed.foreign:
-                await self._turn_away(entry)
+            mine = {str(entry.flow_run.name): entry.flow_run for entry in scheduled if self._is_mine(entry.flow_run)}
+            placed = await asyncio.to_thread(self._placer.place, list(mine))
+            for name in placed.unknown:
+                await self._turn_away(mine[name])
+            started = await asyncio.gather(*(self._begin(admit, mine[admit.run_id]) for admit in placed.admitted))
             if placed.changed:
                 await asyncio.to_thread(self._publish)
-            return await self._submit_scheduled_flow_runs(placed.admitted)
+            return [flow_run for flow_run in started if flow_run is not None]
+
+    async def _begin(self, admit: Admit, flow_run: "FlowRun") -> "FlowRun | None":
+        """Starts an admitted run, if Prefect lets it go and nobody else has it.
+
+        Prefect's `Pending` comes first, since a concurrency limit may say no. From the claim on, nothing that Prefect
+        says or fails to say keeps the run from being carried out.
+        """
+        try:
+            state = await propose_state(self.client, Pending(), flow_run_id=flow_run.id)
+        except Abort as reason:
+            self._logger.info("Prefect holds run %s back: %s", admit.run_id, reason)
+            return None
+        if not state.is_pending():
+            return None
+        claim = await asyncio.to_thread(self._placer.claim, admit, str(flow_run.id))
+        if claim is None:
+            self._repair.set()  # the reconciler tells Prefect what became of it
+            return None
+        self._logger.info("starting run %s", claim.run_id)
+        self._spawn(self._tend(claim))
+        self._spawn(self._guarded(partial(self._give_worker_labels_to_flow_run, flow_run.id)))
+        return flow_run
 
     async def run(
         self,
@@ -138,14 +165,27 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         configuration: FetchmlJobConfiguration,
         task_status: "anyio.abc.TaskStatus[int] | None" = None,
     ) -> FetchmlWorkerResult:
-        """Tends one admitted run until its record is sealed."""
+        """Tends a run that this worker has claimed, until its record is sealed; for callers that submit by hand."""
         claim = self._placer.held(str(flow_run.name))
         if claim is None:
-            raise Conflict(f"run `{flow_run.name}` is not claimed by this worker", code="not-claimed")
+            raise Conflict(
+                f"run `{flow_run.name}` is not claimed by this worker",
+                hint="queue runs with `fetchml queue`",
+                code="not-claimed",
+            )
         if task_status is not None:
             task_status.started(os.getpid())
         await self._tend(claim)
         return FetchmlWorkerResult(identifier=claim.run_id, status_code=0)
+
+    def _is_mine(self, flow_run: "FlowRun") -> bool:
+        """Leaves the runs of other stores alone; what carries no store's mark was made by hand."""
+        marks = [tag for tag in flow_run.tags if tag.startswith(STORE_TAG)]
+        return not marks or store_tag(self._home.store_id) in marks
+
+    def _is_server_a_stranger(self) -> bool:
+        """Tells whether the private server is gone: what answers on its port then is another home's."""
+        return self._is_private and not Daemon(self._home.services, "server").is_alive()
 
     async def _tend(self, claim: Claim) -> None:
         await self._tender.tend(claim)
@@ -186,6 +226,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._repair.set()
 
     async def _look(self, *, whole: bool) -> None:
+        if self._is_server_a_stranger():
+            return
         if await asyncio.to_thread(self._reconciler.look, whole=whole):
             self._wake.set()
 
@@ -198,9 +240,9 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         except Exception:
             self._logger.exception("looking at the queue failed")
 
-    async def _turn_away(self, entry: "WorkerFlowRunResponse") -> None:
+    async def _turn_away(self, flow_run: "FlowRun") -> None:
         message = "No such run in the store of this host: runs are made with `fetchml queue`."
-        await self.client.set_flow_run_state(entry.flow_run.id, Cancelled(message=message), force=True)
+        await self.client.set_flow_run_state(flow_run.id, Cancelled(message=message), force=True)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from fetchml.errors import Conflict, FetchmlError, NotFound
-from fetchml.execution.cancel import FIRST_ATTEMPT, cancel_unstarted
+from fetchml.execution.cancel import BY_PREFECT, FIRST_ATTEMPT, cancel_unstarted
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
 from fetchml.models.manifest import RunManifest
 from fetchml.models.status import State
 from fetchml.prefect_api.client import PrefectClient
-from fetchml.prefect_api.dispatch import Dispatcher, bootstrap
+from fetchml.prefect_api.dispatch import Dispatcher, bootstrap, store_tag
 from fetchml.store.index import RunIndex, RunRow
 
 _PAGE = 200
 _LIVE = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
-_BY_PREFECT = "the Prefect UI"
+_PENDING_FOR_LONG_S = 60
+"""A worker that died between Prefect's `Pending` and its claim leaves a flow run that nobody would look at again."""
 
 
 class Reconciler:
@@ -83,6 +84,10 @@ class Reconciler:
             self._close(dispatcher, flow_run, manifest)
         elif flow_run["state_type"] == "CANCELLING":
             self._cancel(run_id, manifest)
+        elif flow_run["state_type"] == "PENDING" and manifest.status.state is State.QUEUED:
+            since = datetime.now(UTC) - datetime.fromisoformat(flow_run["state"]["timestamp"])
+            if since.total_seconds() > _PENDING_FOR_LONG_S and not self._is_claimed(run_id):
+                self._reschedule(dispatcher, flow_run)
 
     def _close(self, dispatcher: Dispatcher, flow_run: dict[str, Any], manifest: RunManifest) -> None:
         if manifest.prefect is not None and manifest.prefect.flow_run_id != flow_run["id"]:
@@ -94,7 +99,7 @@ class Reconciler:
         self._logger.info("closed the flow run of %s as %s", flow_run["name"], state["type"])
 
     def _cancel(self, run_id: str, manifest: RunManifest) -> None:
-        request = CancelRequest(by=_BY_PREFECT, at=datetime.now(UTC))
+        request = CancelRequest(by=BY_PREFECT, at=datetime.now(UTC))
         try:
             is_first = self._home.store.request_cancel(run_id, request)
         except Conflict:
@@ -103,7 +108,7 @@ class Reconciler:
             self.repairs += 1
             self._logger.info("cancelling run %s, as asked for in Prefect", run_id)
         if manifest.status.state is State.QUEUED:
-            cancel_unstarted(self._home.store, run_id, _BY_PREFECT, lambda: datetime.now(UTC))
+            cancel_unstarted(self._home.store, run_id, BY_PREFECT, lambda: datetime.now(UTC))
 
     def _dispatch(self, dispatcher: Dispatcher, live: set[str]) -> bool:
         """Creates or revives the flow runs of queued runs that have no live one."""
@@ -111,7 +116,7 @@ class Reconciler:
         missing = [row for row in rows if row.state == State.QUEUED and row.run_id not in live]
         ended = {str(run["name"]): run for run in self._named(dispatcher, [row.run_id for row in missing])}
         for row in missing:
-            if self._home.store.read_claim(row.run_id, FIRST_ATTEMPT) is not None:
+            if self._is_claimed(row.run_id):
                 continue  # taken a moment ago
             self._revive(dispatcher, row, ended.get(row.run_id))
         return bool(missing)
@@ -120,17 +125,25 @@ class Reconciler:
         store = self._home.store
         manifest = store.read_manifest(row.run_id)
         if flow_run is None:
-            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), FIRST_ATTEMPT)
+            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), FIRST_ATTEMPT, self._home.store_id)
             self._logger.info("dispatched run %s", row.run_id)
         elif flow_run["state_type"] == "CANCELLED":
             self._cancel(row.run_id, manifest)
             return
         else:
             # It ended in Prefect without us, crashed perhaps; the run is still owed.
-            state = {"type": "SCHEDULED", "message": "the run store says it has not started"}
-            dispatcher.client.post(f"/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True})
-            self._logger.info("scheduled run %s again: Prefect had it as %s", row.run_id, flow_run["state_type"])
+            self._reschedule(dispatcher, flow_run)
+            return
         self.repairs += 1
+
+    def _reschedule(self, dispatcher: Dispatcher, flow_run: dict[str, Any]) -> None:
+        state = {"type": "SCHEDULED", "message": "the run store says it has not started"}
+        dispatcher.client.post(f"/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True})
+        self.repairs += 1
+        self._logger.info("scheduled run %s again: Prefect had it as %s", flow_run["name"], flow_run["state_type"])
+
+    def _is_claimed(self, run_id: str) -> bool:
+        return self._home.store.read_claim(run_id, FIRST_ATTEMPT) is not None
 
     def _flow_runs(self, dispatcher: Dispatcher, states: Iterable[str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -143,6 +156,7 @@ class Reconciler:
                         "flow_runs": {
                             "deployment_id": {"any_": [dispatcher.deployment_id]},
                             "state": {"type": {"any_": list(states)}},
+                            "tags": {"all_": [store_tag(self._home.store_id)]},
                         },
                         "sort": "EXPECTED_START_TIME_ASC",
                         "limit": _PAGE,
@@ -161,6 +175,7 @@ class Reconciler:
                 "flow_runs": {
                     "deployment_id": {"any_": [dispatcher.deployment_id]},
                     "name": {"any_": names[start : start + _PAGE]},
+                    "tags": {"all_": [store_tag(self._home.store_id)]},
                 },
                 "limit": _PAGE,
             }

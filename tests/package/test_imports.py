@@ -1,0 +1,75 @@
+"""What commands import: those that people type must not pay for what they do not use."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy")
+PYDANTIC = "pydantic"
+
+REPORT = (
+    "import sys; from fetchml.cli.main import main; code = main(sys.argv[1:]); "
+    "print('\\nLOADED', ' '.join(sorted(m for m in sys.modules if '.' not in m)), file=sys.stderr); sys.exit(code)"
+)
+
+
+def loaded_by(tmp_path: Path, *words: str) -> set[str]:
+    """Runs a command in an interpreter of its own and returns the top-level modules it has loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, *words],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FETCHML_HOME": str(tmp_path / "home")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = next(line for line in done.stderr.splitlines() if line.startswith("LOADED"))
+    return set(line.split()[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("status",),
+        ("status", "--json"),
+        ("info", "nothing"),
+        ("logs", "nothing"),
+        ("wait", "nothing"),
+        ("validate", "nothing"),
+        ("cancel", "nothing"),
+        ("config", "show"),
+        ("init",),
+        ("queue", "--help"),
+        ("server", "status"),
+    ],
+    ids=" ".join,
+)
+def test_reading_commands_load_nothing_heavy(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert loaded_by(tmp_path, *words).isdisjoint(HEAVY)
+
+
+def test_submitting_loads_nothing_heavy(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)\n")
+    words = ("queue", "--engine", "process", "--dry-run", "train.py")
+    assert loaded_by(tmp_path, *words).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("words", [("--help",), ("status",), ("config", "show")], ids=" ".join)
+def test_the_fastest_commands_do_without_pydantic(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert PYDANTIC not in loaded_by(tmp_path, *words)
+
+
+def test_the_part_that_goes_into_runs_needs_the_standard_library_only() -> None:
+    code = "import sys; before = set(sys.modules); import fetchml; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert loaded - set(sys.stdlib_module_names) == {"fetchml"}
