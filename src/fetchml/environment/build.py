@@ -106,8 +106,15 @@ def export_lock(dependencies: Dependencies, code: Path, target: Path, log: Path,
         run_logged([uv_binary(), *command], log, cancelled, what="reading uv.lock")
 
 
-def run_logged(command: Sequence[str], log: Path, cancelled: Cancelled, *, what: str) -> None:
+def run_logged(command: Sequence[str], log: Path, cancelled: Cancelled, *, what: str, cwd: Path | None = None) -> None:
     """Runs a command with its output appended to a log; ends its whole process group when cancelled.
+
+    Args:
+        command: Program and arguments.
+        log: File its output is appended to.
+        cancelled: Asked while it runs.
+        what: What the step does, for the error.
+        cwd: Folder to run it in.
 
     Raises:
         BuildFailed: It ended with an error; the detail is the end of the log.
@@ -122,6 +129,7 @@ def run_logged(command: Sequence[str], log: Path, cancelled: Cancelled, *, what:
             stdout=sink,
             stderr=subprocess.STDOUT,
             env=build_environment(),
+            cwd=cwd,
             start_new_session=True,
         )
         while process.poll() is None:

@@ -132,8 +132,9 @@ class ImageBuilder:
         ]
         try:
             with self._container(base_digest, mounts) as container:
-                code_ = _execute(container, command, log, cancelled)
-                if code_ != 0:
+                workdir = os.path.dirname(f"/opt/fetchml-build/code/{dependencies.name}")
+                exit_code = _execute(container, command, workdir, log, cancelled)
+                if exit_code != 0:
                     raise failed(f"installing the packages of `{dependencies.name}` into the image", log)
                 known = _listed(container)
                 image = cast("Any", container).commit(
@@ -188,13 +189,13 @@ class ImageBuilder:
         return known
 
 
-def _execute(container: "Container", command: list[str], log: Path, cancelled: Cancelled) -> int:
+def _execute(container: "Container", command: list[str], workdir: str, log: Path, cancelled: Cancelled) -> int:
     """Runs a command in a container with its output appended to a log; returns the exit code."""
     api = cast("Any", container.client).api
     # Variables of an exec are not committed: index addresses may hold a password.
     environment = {name: os.environ[name] for name in _INDEX_VARIABLES if name in os.environ}
     environment |= {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
-    execution = api.exec_create(container.id, command, user="0:0", environment=environment)
+    execution = api.exec_create(container.id, command, user="0:0", environment=environment, workdir=workdir)
     with log.open("ab") as sink:
         sink.write(f"$ {' '.join(command)}\n".encode())
         for chunk in api.exec_start(execution["Id"], stream=True):

@@ -97,6 +97,7 @@ class VenvBuilder:
             log,
             cancelled,
             what=f"installing the packages of `{dependencies.name}`",
+            cwd=(code / dependencies.name).parent,  # what relative paths in the file are relative to
         )
         ready = {"python": python_version(interpreter), "packages": installed_packages(interpreter)}
         durable.write_atomic(folder / _READY, json.dumps(ready).encode())

@@ -1,0 +1,133 @@
+import os
+
+import pytest
+
+from fetchml.errors import ConfigError
+from fetchml.gpus.discover import discover, total_memory_bytes
+from fetchml.gpus.inventory import Inventory
+from fetchml.models.host import host_name
+from fetchml.models.resources import Device, GpuVendor
+from fetchml.models.units import GIB
+
+CARDS = tuple(Device(id=f"GPU-{letter}", vendor=GpuVendor.NVIDIA, memory_bytes=24 * GIB) for letter in "ab")
+FOUND = Inventory(CARDS, "nvml", driver_version="550.54", cuda_version="12.4")
+
+
+def ids(environ: dict[str, str], found: Inventory = FOUND) -> tuple[str, ...]:
+    return tuple(device.id for device in discover(environ, lambda: found).capacity.devices)
+
+
+def never() -> Inventory:
+    pytest.fail("the devices were looked for")
+
+
+def test_what_is_found_is_offered():
+    found = discover({}, lambda: FOUND)
+    assert found.inventory == FOUND
+    assert found.capacity.devices == CARDS
+    assert found.capacity.gpu_detection == "nvml"
+    assert found.capacity.host == host_name()
+    assert found.overrides == ()
+
+
+def test_the_host_offers_the_cores_it_may_use_and_its_memory():
+    capacity = discover({}, Inventory).capacity
+    assert capacity.cpus == len(os.sched_getaffinity(0))
+    assert capacity.memory_bytes == total_memory_bytes() > 0
+    assert capacity.gpu_detection == "none"
+
+
+@pytest.mark.parametrize(
+    "environ", [{"FETCH_ML_GPU_TYPE": "none"}, {"FETCH_ML_GPU_TYPE": "CPU"}, {"FETCH_ML_GPU_COUNT": "0"}]
+)
+def test_a_host_can_be_declared_to_have_no_gpu_and_is_then_not_looked_at(environ):
+    found = discover(environ, never)
+    assert found.capacity.devices == ()
+    assert found.capacity.gpu_detection == "env"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"FETCH_ML_GPU_TYPE": "nvidia"}, ("GPU-a", "GPU-b")),
+        ({"FETCH_ML_GPU_TYPE": "cuda"}, ("GPU-a", "GPU-b")),
+        ({"FETCH_ML_GPU_TYPE": "amd"}, ()),
+        ({"FETCH_ML_GPU_COUNT": "1"}, ("GPU-a",)),
+        ({"FETCH_ML_GPU_COUNT": "2"}, ("GPU-a", "GPU-b")),
+        ({"FETCH_ML_GPU_COUNT": "3"}, ("GPU-a", "GPU-b", "2")),
+        ({"FETCH_ML_GPU_TYPE": "rocm", "FETCH_ML_GPU_COUNT": "2"}, ("0", "1")),
+    ],
+)
+def test_an_override_decides_which_devices_are_offered(environ, expected):
+    assert ids(environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "vendor"),
+    [("nvidia", "nvidia"), ("cuda", "nvidia"), ("AMD", "amd"), ("rocm", "amd"), ("metal", "apple"), ("intel", "intel")],
+)
+def test_declared_devices_have_the_declared_maker(word, vendor):
+    found = discover({"FETCH_ML_GPU_TYPE": word, "FETCH_ML_GPU_COUNT": "1"}, Inventory)
+    (device,) = found.capacity.devices
+    assert (device.vendor, device.memory_bytes) == (vendor, None)
+
+
+def test_declared_devices_are_nvidias_unless_said_otherwise():
+    (device,) = discover({"FETCH_ML_GPU_COUNT": "1"}, Inventory).capacity.devices
+    assert device.vendor is GpuVendor.NVIDIA
+
+
+def test_the_cores_can_be_declared():
+    assert discover({"FETCH_ML_TOTAL_CPU": "96"}, Inventory).capacity.cpus == 96
+
+
+def test_every_override_is_told_for_the_log():
+    environ = {
+        "FETCH_ML_GPU_TYPE": "CUDA",
+        "FETCH_ML_GPU_COUNT": "1",
+        "FETCH_ML_TOTAL_CPU": "4",
+        "FETCH_ML_GPU_SLOTS_PER_GPU": "1",
+    }
+    assert discover(environ, Inventory).overrides == (
+        "FETCH_ML_GPU_TYPE=nvidia",
+        "FETCH_ML_GPU_COUNT=1",
+        "FETCH_ML_TOTAL_CPU=4",
+        "FETCH_ML_GPU_SLOTS_PER_GPU=1",
+    )
+
+
+@pytest.mark.parametrize("name", ["FETCH_ML_GPU_COUNT", "FETCH_ML_TOTAL_CPU", "FETCH_ML_GPU_SLOTS_PER_GPU"])
+@pytest.mark.parametrize(
+    "value",
+    ["-1", "99999", "1;reboot", "", " 1", "1.0", "1e1", "0x1", "one", "１", "²", "+1", "1\n"],  # noqa: RUF001  # full-width
+)
+def test_bad_017_a_number_that_makes_no_sense_is_refused(name, value):
+    with pytest.raises(ConfigError) as caught:
+        discover({name: value}, never)
+    assert caught.value.code == "bad-override"
+    assert f"`{name}={value}`" in caught.value.detail
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: beyond 4300 digits it is a ValueError of Python's")
+def test_bad_017_a_number_of_5000_digits_is_refused():
+    with pytest.raises(ConfigError):
+        discover({"FETCH_ML_GPU_COUNT": "9" * 5000}, never)
+
+
+@pytest.mark.parametrize("value", ["", "voodoo", "nvidia,amd"])
+def test_bad_017_an_unknown_maker_is_refused_with_those_there_are(value):
+    with pytest.raises(ConfigError) as caught:
+        discover({"FETCH_ML_GPU_TYPE": value}, never)
+    assert "expected one of nvidia, amd, intel, apple, none" in caught.value.detail
+
+
+def test_all_bad_overrides_are_named_at_once():
+    environ = {
+        "FETCH_ML_GPU_TYPE": "voodoo",
+        "FETCH_ML_GPU_COUNT": "999",
+        "FETCH_ML_TOTAL_CPU": "0",
+        "FETCH_ML_GPU_SLOTS_PER_GPU": "4",
+    }
+    with pytest.raises(ConfigError) as caught:
+        discover(environ, never)
+    assert all(f"`{name}={value}`" in caught.value.detail for name, value in environ.items())

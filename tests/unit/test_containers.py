@@ -1,0 +1,239 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.containers import (
+    CONTAINER_PLACES,
+    ContainerSpec,
+    Devices,
+    Job,
+    Mount,
+    Places,
+    Sources,
+    container_spec,
+    run_environment,
+)
+from fetchml.models.plan import Command, EngineKind, Network, Plan
+from fetchml.models.resources import GpuVendor, ResourceRequest
+from fetchml.models.units import GIB
+from fetchml.testing.builders import IMAGE_DIGEST, RUN_ID, make_container_plan, make_plan
+
+SOURCES = Sources(code=Path("/s/code"), results=Path("/s/results"), inbox=Path("/s/inbox"), support=Path("/s/support"))
+HOST_PLACES = Places(code="/s/code", results="/s/results", inbox="/s/inbox", support="/s/support", home="/home/ada")
+
+
+def job(plan: Plan, **changes: object) -> Job:
+    fields: dict[str, object] = {
+        "run_id": RUN_ID,
+        "attempt": 1,
+        "plan": plan,
+        "plan_sha256": plan.sha256,
+        "store_id": "5ca1ab1e",
+        "sources": SOURCES,
+        "image": None,
+        "user": None,
+        "devices": Devices(),
+        "output_max_bytes": GIB,
+    }
+    return Job(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_asked_for_a_process():
+    plan = make_plan()
+    assert container_spec(job(plan), HOST_PLACES) == ContainerSpec(
+        name="fetchml-2026-11-20_k3f9q2-1",
+        labels={
+            "fetchml.run": "2026-11-20_k3f9q2",
+            "fetchml.attempt": "1",
+            "fetchml.plan_sha256": plan.sha256,
+            "fetchml.store": "5ca1ab1e",
+        },
+        image=None,
+        argv=("python", "train.py", "--lr", "0.1"),
+        workdir="/s/code",
+        env={
+            "HOME": "/home/ada",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "PYTHONPATH": "/s/support",
+            "FETCHML_RUN_ID": "2026-11-20_k3f9q2",
+            "FETCHML_ATTEMPT": "1",
+            "FETCHML_PLAN_SHA256": plan.sha256,
+            "FETCHML_CODE": "/s/code",
+            "FETCHML_RESULTS": "/s/results",
+            "FETCHML_METRICS": "/s/inbox/metrics.jsonl",
+            "FETCHML_GPU_COUNT": "0",
+            "CUDA_VISIBLE_DEVICES": "",
+        },
+        mounts=(
+            Mount(Path("/s/code"), "/s/code", read_only=True),
+            Mount(Path("/s/support"), "/s/support", read_only=True),
+            Mount(Path("/s/results"), "/s/results", read_only=False),
+            Mount(Path("/s/inbox"), "/s/inbox", read_only=False),
+        ),
+        user=None,
+        memory_bytes=GIB,
+        shm_bytes=GIB,
+        cpus=1,
+        pids_limit=4096,
+        network=Network.BRIDGE,
+        devices=Devices(),
+        output_max_bytes=GIB,
+        path_prefix=(),
+    )
+
+
+def test_what_is_asked_for_a_container_with_gpus():
+    plan = make_container_plan(
+        command=Command(argv=("python3", "-m", "train"), workdir="src/app"),
+        resources=ResourceRequest(gpus=2, cpus=6.5, memory_bytes=GIB, shm_bytes=4 * GIB),
+        network=Network.NONE,
+        env={"SEED": "7", "PYTHONPATH": "/code/extra", "HOME": "/results"},
+    )
+    devices = Devices(("GPU-a", "GPU-b"), GpuVendor.NVIDIA)
+    asked = job(
+        plan,
+        attempt=3,
+        image=IMAGE_DIGEST,
+        user="1000:1000",
+        devices=devices,
+        interpreter="/opt/env/bin/python",
+        import_roots=("src", ""),
+        output_max_bytes=5,
+    )
+    assert container_spec(asked, CONTAINER_PLACES) == ContainerSpec(
+        name="fetchml-2026-11-20_k3f9q2-3",
+        labels={
+            "fetchml.run": "2026-11-20_k3f9q2",
+            "fetchml.attempt": "3",
+            "fetchml.plan_sha256": plan.sha256,
+            "fetchml.store": "5ca1ab1e",
+        },
+        image=IMAGE_DIGEST,
+        argv=("/opt/env/bin/python", "-m", "train"),
+        workdir="/code/src/app",
+        env={
+            "HOME": "/results",
+            "SEED": "7",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "6",
+            "OPENBLAS_NUM_THREADS": "6",
+            "MKL_NUM_THREADS": "6",
+            "PYTHONPATH": "/opt/fetchml:/code/src:/code:/code/extra",
+            "FETCHML_RUN_ID": "2026-11-20_k3f9q2",
+            "FETCHML_ATTEMPT": "3",
+            "FETCHML_PLAN_SHA256": plan.sha256,
+            "FETCHML_CODE": "/code",
+            "FETCHML_RESULTS": "/results",
+            "FETCHML_METRICS": "/run/fetchml/metrics.jsonl",
+            "FETCHML_GPU_COUNT": "2",
+            "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b",
+            "NVIDIA_VISIBLE_DEVICES": "GPU-a,GPU-b",
+        },
+        mounts=(
+            Mount(Path("/s/code"), "/code", read_only=True),
+            Mount(Path("/s/support"), "/opt/fetchml", read_only=True),
+            Mount(Path("/s/results"), "/results", read_only=False),
+            Mount(Path("/s/inbox"), "/run/fetchml", read_only=False),
+        ),
+        user="1000:1000",
+        memory_bytes=GIB,
+        shm_bytes=GIB,
+        cpus=6.5,
+        pids_limit=4096,
+        network=Network.NONE,
+        devices=devices,
+        output_max_bytes=5,
+        path_prefix=("/opt/env/bin",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "interpreter", "started"),
+    [
+        ("python", "/e/bin/python", "/e/bin/python"),
+        ("python3", "/e/bin/python", "/e/bin/python"),
+        ("python", None, "python"),
+        ("bash", "/e/bin/python", "bash"),
+        ("/usr/bin/python3", "/e/bin/python", "/usr/bin/python3"),
+        ("python3.12", "/e/bin/python", "python3.12"),
+    ],
+)
+def test_only_a_plain_python_is_replaced_by_that_of_the_environment(program, interpreter, started):
+    plan = make_plan(command=Command(argv=(program, "python")))
+    assert container_spec(job(plan, interpreter=interpreter), HOST_PLACES).argv == (started, "python")
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(0.25, "1"), (1, "1"), (1.9, "1"), (2, "2"), (7.5, "7")])
+def test_libraries_get_the_runs_share_of_threads(cpus, threads):
+    plan = make_plan(resources=ResourceRequest(cpus=cpus))
+    assert run_environment(job(plan), HOST_PLACES)["OMP_NUM_THREADS"] == threads
+
+
+@pytest.mark.parametrize("name", ["HOME", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS"])
+def test_a_user_may_change_what_is_only_a_default(name):
+    plan = make_plan(env={name: "mine"})
+    assert run_environment(job(plan), HOST_PLACES)[name] == "mine"
+
+
+def test_without_a_gpu_no_image_can_bring_one():
+    env = run_environment(job(make_container_plan()), CONTAINER_PLACES)
+    assert (env["CUDA_VISIBLE_DEVICES"], env["NVIDIA_VISIBLE_DEVICES"]) == ("", "void")
+
+
+def test_a_card_of_amd_is_given_by_its_own_variable():
+    devices = Devices(("0000:03:00.0",), GpuVendor.AMD)
+    env = run_environment(job(make_container_plan(), devices=devices), CONTAINER_PLACES)
+    assert env["ROCR_VISIBLE_DEVICES"] == "0000:03:00.0"
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: a run that is given a card of AMD may see every card of NVIDIA")
+def test_a_card_of_amd_does_not_open_those_of_nvidia():
+    devices = Devices(("0000:03:00.0",), GpuVendor.AMD)
+    plan = make_container_plan(env={"NVIDIA_VISIBLE_DEVICES": "all"})
+    env = run_environment(job(plan, devices=devices), CONTAINER_PLACES)
+    assert env.get("NVIDIA_VISIBLE_DEVICES") == "void"
+
+
+OWNED = (
+    "FETCHML_RUN_ID",
+    "FETCHML_ATTEMPT",
+    "FETCHML_PLAN_SHA256",
+    "FETCHML_CODE",
+    "FETCHML_RESULTS",
+    "FETCHML_METRICS",
+    "FETCHML_GPU_COUNT",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+)
+NAMES = st.sampled_from(OWNED) | st.text("ABC_", min_size=1, max_size=3)
+
+
+@given(
+    st.dictionaries(NAMES, st.sampled_from(["all", "0,1,2,3", "", "x"])),
+    st.sampled_from([EngineKind.DOCKER, EngineKind.PODMAN, EngineKind.PROCESS]),
+    st.lists(st.sampled_from(["GPU-a", "GPU-b"]), unique=True).map(tuple),
+)
+def test_no_variable_of_a_user_changes_what_fetchml_sets(env, engine, ids):
+    make = make_container_plan if engine.isolates else make_plan
+    devices = Devices(ids, GpuVendor.NVIDIA) if ids else Devices()
+    owned = OWNED if engine.isolates else OWNED[:-1]  # a plain process has no NVIDIA runtime that would read it
+    with_env = run_environment(job(make(engine=engine, env=env), plan_sha256="0", devices=devices), CONTAINER_PLACES)
+    without = run_environment(job(make(engine=engine), plan_sha256="0", devices=devices), CONTAINER_PLACES)
+    assert {name: with_env[name] for name in owned} == {name: without[name] for name in owned}
+    assert {name: value for name, value in env.items() if name not in OWNED}.items() <= with_env.items()
+
+
+@given(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=20))
+def test_no_name_of_a_folder_of_the_host_is_shown_to_a_container(code):
+    hidden = Path("/secret-of-the-host") / code.replace("/", "_")
+    sources = Sources(code=hidden, results=hidden, inbox=hidden, support=hidden)
+    spec = container_spec(job(make_container_plan(), sources=sources), CONTAINER_PLACES)
+    shown = [*spec.env.values(), *spec.argv, spec.workdir, *(mount.target for mount in spec.mounts)]
+    assert not any("secret-of-the-host" in text for text in shown)
