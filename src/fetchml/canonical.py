@@ -20,7 +20,7 @@ def canonical_bytes(value: Mapping[str, object]) -> bytes:
     """
     try:
         return rfc8785.dumps(dict(value))  # pyright: ignore[reportArgumentType]  # the library's type is narrower
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
         raise ConfigError("a value cannot be written as canonical JSON", detail=str(error)) from error
 
 

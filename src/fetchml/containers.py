@@ -173,11 +173,12 @@ def run_environment(job: Job, places: Places) -> dict[str, str]:
 def _device_environment(devices: Devices, engine: EngineKind) -> dict[str, str]:
     visible = ",".join(devices.ids)
     if devices.vendor is GpuVendor.AMD:
-        return {"ROCR_VISIBLE_DEVICES": visible, "CUDA_VISIBLE_DEVICES": ""}
-    environment = {"CUDA_VISIBLE_DEVICES": visible}
+        environment, nvidia = {"ROCR_VISIBLE_DEVICES": visible, "CUDA_VISIBLE_DEVICES": ""}, ""
+    else:
+        environment, nvidia = {"CUDA_VISIBLE_DEVICES": visible}, visible
     if engine.isolates:
         # An image may carry NVIDIA_VISIBLE_DEVICES=all, and the runtime would obey it.
-        environment["NVIDIA_VISIBLE_DEVICES"] = visible or "void"
+        environment["NVIDIA_VISIBLE_DEVICES"] = nvidia or "void"
     return environment
 
 

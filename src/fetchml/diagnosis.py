@@ -45,13 +45,26 @@ class _Sign:
 
 _SIGNS = (
     _Sign(
-        re.compile(r"(CUDA out of memory|CUDA error: out of memory|HIP out of memory|OutOfMemoryError: .*(CUDA|HIP))"),
+        # The init programs of Docker (tini) and Podman (catatonit): they are what starts the command.
+        re.compile(r"\A\[FATAL tini \(\d+\)\] (exec .*)|\AERROR \(catatonit:\d+\): (failed to exec .*)"),
+        EndReason.IMAGE_ERROR,
+        "the command could not be started: {0}",
+        "check that the program exists in the image or environment",
+    ),
+    _Sign(
+        re.compile(
+            r"CUDA out of memory|CUDA error: out of memory|HIP out of memory|OutOfMemoryError: .*(?:CUDA|HIP)"
+            r"|RESOURCE_EXHAUSTED: Out of memory"
+        ),
         EndReason.GPU_OUT_OF_MEMORY,
         "the GPU's memory was not enough",
         "use a smaller batch, or ask for a device with more memory with `--gpu-memory`",
     ),
     _Sign(
-        re.compile(r"(^|\n)(MemoryError|.*MemoryError: |.*unable to allocate .* (bytes|[KMGT]iB))"),
+        re.compile(
+            r"(?:^|\n)(?:MemoryError(?::|\s|$)|.*MemoryError: |.*unable to allocate .* (?:bytes|[KMGT]iB))"
+            r"|DefaultCPUAllocator: can't allocate memory|std::bad_alloc|\[Errno 12\] Cannot allocate memory"
+        ),
         EndReason.OUT_OF_MEMORY,
         "the program could not get the memory it asked for",
         "ask for more with `--memory`",
@@ -176,7 +189,10 @@ def _from_output(facts: EndFacts, tail: str | None) -> Diagnosis:
             resolution="the host may be out of memory; `fetchml doctor` checks it",
         )
     code = facts.exit_code
-    how = f"ended by signal {code - 128}" if code is not None and 128 < code < 160 else f"exited with code {code}"
+    if code is None:
+        how = "ended in a way that is not known"
+    else:
+        how = f"ended by signal {code - 128}" if 128 < code < 160 else f"exited with code {code}"
     return Diagnosis(
         category=EndReason.CODE_ERROR,
         summary=f"the program {how}",

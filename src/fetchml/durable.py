@@ -95,7 +95,11 @@ def create_exclusive(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
             return False
         finally:
             _discard(temporary)
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            _discard(path)
+            raise
         return True
 
 
@@ -107,10 +111,12 @@ def publish_folder(temporary: Path, target: Path) -> bool:
     """
     with translated("create", target):
         sync_folder(temporary)
+        if os.path.lexists(target):  # a rename would replace an empty folder
+            return False
         try:
             os.rename(temporary, target)
         except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(target):
                 return False
             raise
         sync_folder(target.parent)

@@ -23,10 +23,14 @@ def log_metric(name: str, value: SupportsFloat, step: int | None = None) -> None
 
     Raises:
         ValueError: The name is empty or too long.
-        TypeError: The value is no number.
+        TypeError: The value is no number, or the name no text.
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # scripts are not type-checked
+        raise TypeError(f"a metric's name is text, not {type(name).__name__}")
     if not 0 < len(name) <= 128:
         raise ValueError("a metric's name has 1 to 128 characters")
+    if isinstance(value, str | bytes | bytearray):
+        raise TypeError(f"the value of the metric `{name}` is {type(value).__name__}, not a number")
     number = float(value)
     path = os.environ.get(METRICS_VARIABLE)
     if not path:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from contract.engines import ALL, CONTAINERS, REAL, TIMEOUT_S, Bench, Payload, exits, prints, waits
 from contract.racing import in_processes, in_threads
 from fetchml.containers import STORE_LABEL
+from fetchml.diagnosis import EndFacts, diagnose
 from fetchml.engine.port import ContainerState, Phase, StartFailed
 from fetchml.errors import Conflict, NotFound
 from fetchml.models.units import MIB
@@ -23,12 +24,6 @@ on_real = pytest.mark.parametrize("bench", REAL, indirect=True)
 on_containers = pytest.mark.parametrize("bench", CONTAINERS, indirect=True)
 
 NO_NAME = "fetchml-2026-11-20_aaaaaa-1"
-
-
-def known(request: pytest.FixtureRequest, bench: Bench, bugs: dict[str, str]) -> None:
-    """Expects a test to fail on the engines that have a bug."""
-    if bench.kind in bugs:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=f"BUG: {bugs[bench.kind]}"))
 
 
 # Creating
@@ -65,8 +60,7 @@ def test_the_name_of_another_is_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("bench", ["memory", *CONTAINERS], indirect=True)
-def test_an_image_that_is_not_here_is_not_found(bench: Bench, request: pytest.FixtureRequest) -> None:
-    known(request, bench, {"memory": "the twin creates containers of images it does not have"})
+def test_an_image_that_is_not_here_is_not_found(bench: Bench) -> None:
     with pytest.raises(NotFound):
         bench.engine.image("fetchml-no-such-image")
     with pytest.raises(NotFound):
@@ -128,40 +122,42 @@ def test_of_many_threads_that_start_a_payload_one_does(bench: Bench) -> None:
 
 
 @on_containers
-@pytest.mark.xfail(strict=True, reason="BUG: what was started and has ended since the look is started a second time")
 def test_a_start_that_was_overtaken_starts_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look that says `created` and the start, another start may come and go."""
     name = bench.created(exits(0))
     look = type(bench.engine)._state
-    overtaken = False
+    looked = Event()
 
-    def overtaken_look(engine: object, container: object) -> ContainerState:
-        nonlocal overtaken
+    def slow_look(engine: object, container: object) -> ContainerState:
         found = look(engine, container)
-        if not overtaken:
-            overtaken = True
-            bench.engine.start(name)
-            bench.wait(name)
+        if not looked.is_set():
+            looked.set()
+            other.join(1)  # it would be over by then, were it not kept waiting
         return found
 
-    monkeypatch.setattr(type(bench.engine), "_state", overtaken_look)
+    other = Thread(target=lambda: (looked.wait(), bench.engine.start(name), bench.wait(name)))
+    monkeypatch.setattr(type(bench.engine), "_state", slow_look)
+    other.start()
     bench.engine.start(name)
+    other.join()
     bench.wait(name)
     assert bench.starts(name) == 1
 
 
 @on_all
-def test_a_program_that_is_not_there_is_told(bench: Bench, request: pytest.FixtureRequest) -> None:
-    known(request, bench, {"memory": "the twin does not say afterwards that the start failed"})
+def test_a_program_that_is_not_there_is_told(bench: Bench) -> None:
     name = bench.created(exits(0), argv=("no-such-program", "x"))
     with suppress(StartFailed):
         bench.engine.start(name)
     state = bench.wait(name)
-    assert state.error is not None
-    assert state.started_at is None
+    if state.error is None:  # the init program of the container is what finds out
+        assert state.exit_code not in (0, None)
+        assert diagnose(EndFacts(exit_code=state.exit_code, tail=bench.output(name).decode())).category == "image_error"
+    else:
+        assert state.started_at is None
+        assert bench.output(name) == b""
     bench.engine.start(name)  # it had its start
-    assert bench.state(name).error == state.error
-    assert bench.output(name) == b""
+    assert bench.state(name) == state
 
 
 # Looking
@@ -264,8 +260,7 @@ def test_output_arrives_while_the_payload_runs(bench: Bench) -> None:
 
 
 @on_all
-def test_output_of_what_was_removed_meanwhile_ends(bench: Bench, request: pytest.FixtureRequest) -> None:
-    known(request, bench, {"process": "output() of a container that was removed waits for ever"})
+def test_output_of_what_was_removed_meanwhile_ends(bench: Bench) -> None:
     name = bench.started(waits())
     stream = bench.engine.output(name, 0)
     assert next(stream).startswith(b"ready")

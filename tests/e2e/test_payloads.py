@@ -71,7 +71,7 @@ def test_a_script_that_outstays_its_time(stack: Stack, engine: str) -> None:
 
 @engines
 def test_a_script_that_prints_200_mb(stack: Stack, engine: str) -> None:
-    text = "import sys\nline = 'x' * 9_999 + '\\n'\nfor _ in range(20_000):\n    sys.stdout.write(line)\nprint('the end')\n"
+    text = "import sys\nfor _ in range(20_000):\n    sys.stdout.write('x' * 9_999 + '\\n')\nprint('the end')\n"
     run_id = run(stack, engine, text)
     manifest = stack.manifest(run_id)
     assert manifest.status.state == "completed"
@@ -133,7 +133,6 @@ def test_a_program_that_is_not_there(stack: Stack, engine: str) -> None:
     run_id = stack.queue("--engine", engine, *image, "--", "no-such-program", "--flag")
     (manifest,) = stack.ended(run_id)
     assert (manifest.status.state, manifest.end_reason) == ("failed", "image_error")
-    assert manifest.times.started_at is None
     sealed_and_valid(stack, [run_id])
 
 

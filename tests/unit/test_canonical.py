@@ -53,10 +53,7 @@ def nested(depth: int) -> dict[str, object]:
         {"n": -math.inf},
         {"n": 2**53},
         {"n": -(2**53)},
-        pytest.param(
-            {"n": 10**5000},
-            marks=pytest.mark.xfail(strict=True, reason="BUG: beyond 4300 digits it is a ValueError from the library"),
-        ),
+        {"n": 10**5000},
         {"s": "\ud800"},
         {"\udfff": 1},
         {"o": object()},

@@ -178,9 +178,10 @@ def test_a_created_file_is_synced_before_it_has_its_name(path: Path, calls: Call
     [
         ("sync file", 1, errno.EIO),
         ("link", 1, errno.ENOSPC),
-        pytest.param(
-            ("sync folder", 1, errno.EIO),
-            marks=pytest.mark.xfail(strict=True, reason="BUG: the file exists although the call said it does not"),
+        (
+            "sync folder",
+            1,
+            errno.EIO,
         ),
     ],
     ids=lambda failing: failing[0],
@@ -226,14 +227,12 @@ def test_of_many_publishers_one_wins(path: Path) -> None:
     assert (path / "inside").read_bytes() == b"%d" % won.index(True)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a file of that name is reported as `not found`")
 def test_a_file_takes_the_name_of_a_folder(path: Path) -> None:
     path.write_bytes(b"mine")
     assert not durable.publish_folder(unfinished(path), path)
     assert path.read_bytes() == b"mine"
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: an empty folder of that name is replaced")
 def test_an_empty_folder_takes_the_name_too(path: Path) -> None:
     path.mkdir()
     assert not durable.publish_folder(unfinished(path), path)

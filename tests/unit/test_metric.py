@@ -119,14 +119,12 @@ def test_what_is_no_number_is_a_type_error_inside_a_run_and_outside(value, run, 
     assert not run.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: text passes for a number if it looks like one, else it is a ValueError")
 @pytest.mark.parametrize("value", ["0.5", "abc", b"1"])
 def test_text_is_no_number(value):
     with pytest.raises(TypeError):
         log_metric("m", value)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a name that is no text fails inside a run and passes outside")
 def test_a_name_that_is_no_text_fails_outside_a_run_as_it_does_inside(monkeypatch):
     monkeypatch.delenv(METRICS_VARIABLE, raising=False)
     with pytest.raises(TypeError):

@@ -148,7 +148,7 @@ class _Free:
 
     def lacking(self, request: ResourceRequest, blocked_by: str | None) -> tuple[Reason, ...]:
         needs = (
-            (Resource.CPUS, request.cpus, max(0.0, self.cpus)),
+            (Resource.CPUS, request.cpus, max(0.0, round(self.cpus, 6))),  # 1 - 0.9 is less than 0.1
             (Resource.MEMORY, float(request.memory_bytes), float(max(0, self.memory_bytes))),
             (Resource.GPUS, float(_gpus(request)), float(len(self.suitable(request)))),
         )

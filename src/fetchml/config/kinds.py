@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from fetchml.errors import ConfigError
-from fetchml.models.units import format_duration, format_size, parse_duration, parse_size
+from fetchml.models.units import exact_duration, exact_size, parse_duration, parse_size
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _NUMBER = re.compile(r"-?(?:[0-9]{1,15})(?:\.[0-9]{1,9})?", re.ASCII)
@@ -58,7 +58,7 @@ class Text:
         if value is None and self.optional:
             return None
         if not isinstance(value, str):
-            raise ConfigError(f"`{value}` is not text", hint="put it in quotes")
+            raise ConfigError(f"`{_short(value)}` is not text", hint="put it in quotes")
         return self.from_text(value)
 
     def show(self, value: object) -> object:
@@ -105,7 +105,7 @@ class Number:
         if value is None and self.optional:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"`{value}` is not a number", detail=f"expected {self.expected}, without quotes")
+            raise ConfigError(f"`{_short(value)}` is not a number", detail=f"expected {self.expected}, without quotes")
         return self._checked(float(value))
 
     def _checked(self, number: float) -> float | int:
@@ -134,11 +134,11 @@ class Size:
         if value is None and self.optional:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise ConfigError(f"`{value}` is not a size", hint="write for example `8G`")
+            raise ConfigError(f"`{_short(value)}` is not a size", hint="write for example `8G`")
         return parse_size(str(value))
 
     def show(self, value: object) -> object:
-        return None if value is None else format_size(cast("int", value))
+        return None if value is None else exact_size(cast("int", value))
 
 
 class DurationKind:
@@ -158,11 +158,11 @@ class DurationKind:
         if value is None and self.optional:
             return None
         if not isinstance(value, str):
-            raise ConfigError(f"`{value}` is not a duration", hint="give a unit, for example `90s` or `45m`")
+            raise ConfigError(f"`{_short(value)}` is not a duration", hint="give a unit, for example `90s` or `45m`")
         return parse_duration(value)
 
     def show(self, value: object) -> object:
-        return None if value is None else format_duration(cast("int", value))
+        return None if value is None else exact_duration(cast("int", value))
 
 
 class Flag:
@@ -179,7 +179,7 @@ class Flag:
 
     def from_yaml(self, value: object) -> object:
         if not isinstance(value, bool):
-            raise ConfigError(f"`{value}` is not accepted", detail=f"expected {self.expected}")
+            raise ConfigError(f"`{_short(value)}` is not accepted", detail=f"expected {self.expected}")
         return value
 
     def show(self, value: object) -> object:
@@ -198,7 +198,7 @@ class Folder:
 
     def from_yaml(self, value: object) -> object:
         if not isinstance(value, str):
-            raise ConfigError(f"`{value}` is not a path", hint="put it in quotes")
+            raise ConfigError(f"`{_short(value)}` is not a path", hint="put it in quotes")
         return self.from_text(value)
 
     def show(self, value: object) -> object:
@@ -219,8 +219,8 @@ class Variables:
         variables: dict[str, str] = {}
         for name, content in cast("Mapping[object, object]", value).items():
             if not isinstance(content, str):
-                raise ConfigError(f"the value of `{name}` is not text", hint="put it in quotes")
-            variables[check_variable_name(str(name))] = content
+                raise ConfigError(f"the value of `{_short(name)}` is not text", hint="put it in quotes")
+            variables[check_variable_name(str(name))] = check_variable_value(content)
         return variables
 
     def show(self, value: object) -> object:
@@ -243,3 +243,19 @@ def check_variable_name(name: str) -> str:
             f"the variable `{name}` is reserved", detail="fetchml sets it, or it would change how the run is isolated"
         )
     return name
+
+
+def check_variable_value(value: str) -> str:
+    """Returns the value if a process can be given a variable of that value.
+
+    Raises:
+        ConfigError: It holds a NUL, or half of a surrogate pair.
+    """
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ConfigError("the value of an environment variable holds what no process can be given: a NUL, or no text")
+    return value
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

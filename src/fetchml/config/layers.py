@@ -6,7 +6,7 @@ Flags win over the environment, the environment over the project's `fetchml.yaml
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -74,7 +74,7 @@ def load(
         ConfigError: A file is broken, a key is unknown or set in the wrong place, or a value is not accepted. All
             faults of all layers are listed at once.
     """
-    faults: list[str] = []
+    faults: list[ConfigError] = []
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
 
@@ -86,26 +86,35 @@ def load(
     from_environment, warnings = _from_environment(environ, faults)
     home = _home(flags or {}, from_environment)
     user_file = home / USER_FILE
-    if user_file.exists():
+    if _exists(user_file):
         take("user", _from_file(user_file, Scope.HOST, faults))
     project_file = find_project_file(cwd) if with_project else None
     if project_file is not None:
         take("project", _from_file(project_file, Scope.PROJECT, faults))
     take("environment", from_environment)
     take("flag", {key: (f"--{key}", value) for key, value in (flags or {}).items()})
+    if len(faults) == 1:
+        raise faults[0]
     if faults:
-        raise ConfigError(
-            faults[0] if len(faults) == 1 else f"{len(faults)} settings are wrong",
-            detail=None if len(faults) == 1 else "\n".join(f"- {fault}" for fault in faults),
-            hint="`fetchml config show` lists every setting with its meaning",
-            code="bad-config",
-        )
+        listing = "\n".join(f"- {fault.summary}{_because(fault)}" for fault in faults)
+        raise ConfigError(f"{len(faults)} settings are wrong", detail=listing, hint=_HINT, code="bad-config")
     values["home"] = home
     known = by_key()
     for key in known:
         origins.setdefault(key, Origin("default", "built in"))
     settings = Settings(**{known[key].name: value for key, value in values.items()})
     return Configuration(settings, {key: origins[key] for key in known}, project_file, tuple(warnings))
+
+
+def _exists(user_file: Path) -> bool:
+    try:
+        return user_file.exists()
+    except OSError as error:
+        raise ConfigError(
+            f"the home folder `{user_file.parent}` cannot be used",
+            detail=error.strerror,
+            hint="set FETCHML_HOME to a folder of yours",
+        ) from error
 
 
 def find_project_file(cwd: Path | None = None) -> Path | None:
@@ -131,15 +140,17 @@ def _home(flags: Mapping[str, object], from_environment: Mapping[str, tuple[str,
         ) from error
 
 
-def _from_environment(environ: Mapping[str, str], faults: list[str]) -> tuple[dict[str, tuple[str, object]], list[str]]:
+def _from_environment(
+    environ: Mapping[str, str], faults: list[ConfigError]
+) -> tuple[dict[str, tuple[str, object]], list[str]]:
     names = {variable_of(key): key for key in by_key() if key != "env"}
     found: dict[str, tuple[str, object]] = {}
     warnings: list[str] = []
     # Prefect's own variable names an existing server; fetchml's own wins over it.
     if environ.get("PREFECT_API_URL"):
-        found["prefect.api_url"] = ("PREFECT_API_URL", environ["PREFECT_API_URL"])
-    for name in sorted(environ):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in RUN_VARIABLES:
+        names = {"PREFECT_API_URL": "prefect.api_url", **names}
+    for name in sorted(environ, key=lambda name: (name != "PREFECT_API_URL", name)):
+        if name not in names and (not name.startswith(ENVIRONMENT_PREFIX) or name in RUN_VARIABLES):
             continue
         key = names.get(name)
         if key is None:
@@ -150,44 +161,54 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> tuple[di
         try:
             found[key] = (name, by_key()[key].metadata["kind"].from_text(environ[name]))
         except ConfigError as error:
-            faults.append(f"{name}: {error.summary}{_because(error)}")
+            faults.append(_fault(f"{name}: {error.summary}{_because(error)}"))
     return found, warnings
 
 
-def _from_file(path: Path, scope: Scope, faults: list[str]) -> dict[str, tuple[str, object]]:
+def _from_file(path: Path, scope: Scope, faults: list[ConfigError]) -> dict[str, tuple[str, object]]:
     from fetchml.config.yaml_file import load_yaml
 
     known = by_key()
     found: dict[str, tuple[str, object]] = {}
-    for key, value in _flattened(load_yaml(path), known).items():
+    seen: set[str] = set()
+    try:
+        tree = load_yaml(path)
+    except ConfigError as error:
+        faults.append(error)
+        return found
+    for key, value in _flattened(tree, known):
+        if key in seen:
+            faults.append(_fault(f"{path}: `{key}` is set twice, in two spellings"))
+            continue
+        seen.add(key)
         item = known.get(key)
         if item is None:
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             nearest = f"; did you mean `{close[0]}`?" if close else ""
-            faults.append(f"{path}: unknown key `{key}`{nearest}")
+            faults.append(_fault(f"{path}: unknown key `{key}`{nearest}"))
         elif key == "home":
-            faults.append(f"{path}: `home` cannot be set in a file that is found through it; use FETCHML_HOME")
+            faults.append(_fault(f"{path}: `home` cannot be set in a file that is found through it; use FETCHML_HOME"))
         elif scope is Scope.PROJECT and item.metadata["scope"] is Scope.HOST:
             faults.append(
-                f"{path}: `{key}` is a setting of the machine; set it in the user file or by {variable_of(key)}"
+                _fault(f"{path}: `{key}` is a setting of the machine; set it in the user file or by {variable_of(key)}")
             )
         else:
             try:
                 found[key] = (str(path), item.metadata["kind"].from_yaml(value))
             except ConfigError as error:
-                faults.append(f"{path}: `{key}`: {error.summary}{_because(error)}")
+                faults.append(_fault(f"{path}: `{key}`: {error.summary}{_because(error)}"))
     return found
 
 
-def _flattened(tree: Mapping[str, object], known: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def _flattened(
+    tree: Mapping[str, object], known: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, object]]:
     for name, value in tree.items():
         key = prefix + name
         if key not in known and isinstance(value, dict) and any(other.startswith(key + ".") for other in known):
-            flat.update(_flattened(cast("dict[str, object]", value), known, key + "."))
+            yield from _flattened(cast("dict[str, object]", value), known, key + ".")
         else:
-            flat[key] = value
-    return flat
+            yield key, value
 
 
 def variable_of(key: str) -> str:
@@ -195,5 +216,14 @@ def variable_of(key: str) -> str:
     return ENVIRONMENT_PREFIX + key.upper().replace(".", "_")
 
 
+_HINT = "`fetchml config show` lists every setting with its meaning"
+
+
+def _fault(text: str) -> ConfigError:
+    return ConfigError(text, hint=_HINT, code="bad-config")
+
+
 def _because(error: ConfigError) -> str:
-    return f" ({error.detail})" if error.detail else f" ({error.hint})" if error.hint else ""
+    if error.detail:
+        return f" ({error.detail})"
+    return f" ({error.hint})" if error.hint and error.hint != _HINT else ""

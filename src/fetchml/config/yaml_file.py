@@ -48,7 +48,7 @@ def load_yaml(path: Path) -> dict[str, object]:
         if node is None:
             return {}
         value = _built(path, node)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML itself lets some of these pass
         raise _broken(path, error) from error
     if value is None:
         return {}
@@ -92,7 +92,7 @@ def _check_events(path: Path, text: str) -> None:
                 raise ConfigError(f"`{path}` is nested deeper than {MAX_DEPTH} levels")
             if documents > 1:
                 raise ConfigError(f"`{path}` holds several YAML documents", hint="keep one; remove `---`")
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise _broken(path, error) from error
 
 
@@ -121,7 +121,7 @@ def _built(path: Path, node: yaml.Node) -> object:
             return str(node.value)
 
 
-def _broken(path: Path, error: yaml.YAMLError) -> ConfigError:
+def _broken(path: Path, error: Exception) -> ConfigError:
     mark = getattr(error, "problem_mark", None)
     where = f" line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]

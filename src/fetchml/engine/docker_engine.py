@@ -1,21 +1,23 @@
 """Runs as Docker containers, hardened, through Docker's own SDK."""
 
+import fcntl
 import os
-import struct
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from fetchml.containers import CONTAINER_PLACES, STORE_LABEL, ContainerSpec, Places
 from fetchml.engine.cgroup import cgroup_usage
+from fetchml.engine.container_log import Frame, LogCursor, frames
 from fetchml.engine.port import ContainerState, EngineFacts, ImageFacts, Phase, StartFailed, Usage
 from fetchml.engine.socket_api import get_json, image_url
 from fetchml.errors import Conflict, NotFound, Unavailable
 from fetchml.models.plan import EngineKind, Network
 from fetchml.models.resources import GpuVendor
+from fetchml.models.units import MIB
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 _CHUNK = 64 * 1024
+_LOG_MIN_BYTES = 256 * MIB
 _POLL_S = 0.1
+_NAME_WAIT_S = 10
 _NEVER = "0001-01-01"
-_STAMP = len("2026-11-21T03:00:47.955768123Z")
 
 
 class DockerEngine:
@@ -37,7 +40,9 @@ class DockerEngine:
     """
 
     kind = EngineKind.DOCKER
-    log_driver = "json-file"
+    log_driver = "local"
+    """Keeps the bytes as they are, which `json-file` does not: it replaces what is no UTF-8."""
+    log_options: ClassVar = {"max-file": "1", "compress": "false"}
 
     def __init__(self, host: str | None = None, connect: "Callable[[], DockerClient] | None" = None) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
@@ -77,33 +82,37 @@ class DockerEngine:
     def create(self, spec: ContainerSpec) -> None:
         import docker.errors
 
-        existing = self._find(spec.name)
-        if existing is None:
+        deadline = time.monotonic() + _NAME_WAIT_S
+        while (existing := self._find(spec.name)) is None:
             try:
                 with _translated(self.host):
-                    self._create(spec)
-                return
+                    return self._create(spec)
             except docker.errors.ImageNotFound as error:
                 raise NotFound(f"the image `{spec.image}` is not on this host", code="image-missing") from error
             except docker.errors.APIError as error:
-                if error.status_code != 409:
+                if not _is_name_taken(error):
                     raise StartFailed("the engine refuses the container", detail=_explained(error)) from error
-                existing = self._find(spec.name)
+                # A name is taken some time before its container can be seen.
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_POLL_S)
         if existing is None or {name: existing.labels.get(name) for name in spec.labels} != spec.labels:
             raise Conflict(f"another container uses the name `{spec.name}`", code="name-taken")
+        return None
 
     def start(self, name: str) -> None:
         import docker.errors
 
         container = self._get(name)
-        # Docker would run an exited container a second time without a word.
-        if self._state(container).phase is not Phase.CREATED:
-            return
-        try:
-            with _translated(self.host):
-                container.start()
-        except docker.errors.APIError as error:
-            raise StartFailed("the container cannot be started", detail=_explained(error)) from error
+        with _one_at_a_time(container):
+            # The engine would run an exited container a second time without a word.
+            if self._state(self._get(name)).phase is not Phase.CREATED:
+                return
+            try:
+                with _translated(self.host):
+                    container.start()
+            except docker.errors.APIError as error:
+                raise StartFailed("the container cannot be started", detail=_explained(error)) from error
 
     def inspect(self, name: str) -> ContainerState | None:
         container = self._find(name)
@@ -115,29 +124,17 @@ class DockerEngine:
         return cgroup_usage(pid) if pid else Usage()
 
     def output(self, name: str, skip_bytes: int) -> Iterator[bytes]:
-        last, at_last = "", 0
+        cursor = LogCursor()
         while True:
             # Following loses a last line that has no newline, and breaks when the daemon restarts: once the container
-            # has ended the rest is read again, from the last time stamp on.
+            # has ended the rest is read again.
             ended = self._state(self._get(name)).phase is Phase.EXITED
             with suppress(Unavailable):
-                repeated = at_last
-                for frames in self._stream(name, since=last, follow=not ended):
-                    fresh: list[bytes] = []
-                    for frame in frames:
-                        stamp, payload = frame[:_STAMP].decode("ascii", "replace"), frame[_STAMP + 1 :]
-                        if stamp == last and repeated:
-                            repeated -= 1
-                            continue
-                        at_last = at_last + 1 if stamp == last else 1
-                        last = stamp
-                        if skip_bytes >= len(payload):
-                            skip_bytes -= len(payload)
-                            continue
-                        fresh.append(payload[skip_bytes:])
-                        skip_bytes = 0
-                    if fresh:
-                        yield b"".join(fresh)
+                for group in cursor.fresh(self._stream(name, cursor.since, follow=not ended)):
+                    fresh = b"".join(frame.content for frame in group)
+                    if text := fresh[skip_bytes:]:
+                        yield text
+                    skip_bytes = max(0, skip_bytes - len(fresh))
                 if ended:
                     return
             time.sleep(_POLL_S)
@@ -205,9 +202,11 @@ class DockerEngine:
             "stdin_open": False,
             "tty": False,
             "detach": True,
-            # Without a cap a run fills the engine's disk with its log, which doubles small lines as JSON.
+            # Without a cap a run fills the engine's disk with its log. Beyond it the engine begins a new file, so there
+            # is room for what is kept, for the engine's own words on each line, and for a reader that is behind.
             "log_config": LogConfig(
-                type=self.log_driver, config={"max-size": f"{max(1, 2 * spec.output_max_bytes >> 10)}k"}
+                type=self.log_driver,
+                config={"max-size": f"{max(_LOG_MIN_BYTES, 2 * spec.output_max_bytes) >> 10}k", **self.log_options},
             ),
         }
         if spec.path_prefix:
@@ -215,27 +214,24 @@ class DockerEngine:
         options.update(_device_options(spec))
         return options
 
-    def _stream(self, name: str, *, since: str, follow: bool, stamps: bool = True) -> Iterator[list[bytes]]:
-        """Yields the frames of the container's log, in groups as they arrive.
+    def _stream(self, name: str, since: int, *, follow: bool) -> Iterator[list[Frame]]:
+        """Yields the frames of the container's log with their time stamps, in groups as they arrive.
 
         Args:
             name: The container.
-            since: Time stamp to begin at, inclusive; empty for the beginning.
+            since: Second since 1970 to begin at, inclusive.
             follow: Whether to go on until the container ends.
-            stamps: Whether each frame begins with its time stamp and a space.
         """
         import requests
         import urllib3.exceptions
 
         api = self.client.api
         url = f"{api.base_url}/v{api.api_version}/containers/{name}/logs"
-        parameters = {"stdout": 1, "stderr": 1, "follow": int(follow), "timestamps": int(stamps), "tail": "all"}
-        if since:
-            parameters["since"] = _unix(since)
+        parameters = {"stdout": 1, "stderr": 1, "follow": int(follow), "timestamps": 1, "tail": "all", "since": since}
         try:
             with api.get(url, params=parameters, stream=True, timeout=(10, None)) as response:
                 response.raise_for_status()
-                yield from _frames(response.raw.stream(_CHUNK, decode_content=False))
+                yield from frames(response.raw.stream(_CHUNK, decode_content=False))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise Unavailable(f"the output of `{name}` broke off", detail=str(error)) from error
 
@@ -256,8 +252,11 @@ class DockerEngine:
         try:
             with _translated(self.host):
                 return self.client.containers.get(name)
-        except docker.errors.NotFound:
-            return None
+        except docker.errors.APIError as error:
+            # Podman answers 500 while it removes the container.
+            if error.status_code == 404 or "no such container" in _explained(error):
+                return None
+            raise
 
     def _get(self, name: str) -> "Container":
         container = self._find(name)
@@ -302,28 +301,6 @@ def _device_options(spec: ContainerSpec) -> dict[str, Any]:
     return {"device_requests": [DeviceRequest(device_ids=list(spec.devices.ids), capabilities=[["gpu"]])]}
 
 
-def _frames(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Takes the multiplexed stream apart: 8 bytes of header (stream, length), then the payload.
-
-    Format: Docker Engine API, "Attach to a container", stream format.
-    """
-    pending = bytearray()
-    for chunk in chunks:
-        pending += chunk
-        position = 0
-        payloads: list[bytes] = []
-        while len(pending) - position >= 8:
-            (size,) = struct.unpack_from(">I", pending, position + 4)
-            end = position + 8 + size
-            if end > len(pending):
-                break
-            payloads.append(bytes(pending[position + 8 : end]))
-            position = end
-        del pending[:position]
-        if payloads:
-            yield payloads
-
-
 def _moment(text: str) -> datetime | None:
     """Reads the engine's time, which has up to nine decimals; None where it has none."""
     if text.startswith(_NEVER):
@@ -332,12 +309,6 @@ def _moment(text: str) -> datetime | None:
     digits = "".join(c for c in rest if c.isdigit())[:6] if dot else ""
     zone = text[-6:] if text[-6:-5] in ("+", "-") else "+00:00"
     return datetime.fromisoformat(f"{head.rstrip('Z')[:19]}.{digits or '0':0<6}{zone}").astimezone(UTC)
-
-
-def _unix(stamp: str) -> str:
-    """Returns an engine's time stamp as seconds since 1970, to the nanosecond."""
-    whole = datetime.fromisoformat(stamp[:19] + "+00:00")
-    return f"{int(whole.timestamp())}.{stamp[20:29]}"
 
 
 @contextmanager
@@ -354,6 +325,30 @@ def _translated(host: str) -> Generator[None]:
         raise
     except docker.errors.DockerException as error:
         raise Unavailable("the container engine does not answer", detail=f"{host}: {error}") from error
+
+
+def _is_name_taken(error: Any) -> bool:
+    # Docker answers 409; Podman's Docker-compatible API answers 500 for what it found out too late.
+    return error.status_code == 409 or "already in use" in _explained(error)
+
+
+@contextmanager
+def _one_at_a_time(container: "Container") -> Generator[None]:
+    """Keeps two starts of one container apart, on the host that has its folders.
+
+    Between the look at a container and its start another driver's start could come and go.
+    """
+    writable = {mount["Destination"]: mount["Source"] for mount in container.attrs["Mounts"] if mount["RW"]}
+    folder = writable[min(writable)] if writable else ""  # the engine lists them in any order
+    if not os.path.isdir(folder):
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _explained(error: Any) -> str:

@@ -16,6 +16,7 @@ from fetchml.errors import Conflict, NotFound
 from fetchml.models.plan import EngineKind
 
 _POLL_S = 0.01
+_DIGEST = "sha256:" + "0" * 64
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class _Container:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit_code: int | None = None
+    error: str | None = None
     start_count: int = 0
 
 
@@ -52,7 +54,7 @@ class MemoryEngine:
 
     Args:
         scripts: What each program does, by the first word of its command; `true` and `false` are built in.
-        images: Images that are here, by reference.
+        images: Images that are here, by reference; all have the same digest.
     """
 
     kind = EngineKind.DOCKER
@@ -67,9 +69,9 @@ class MemoryEngine:
         return EngineFacts(self.kind, "memory")
 
     def image(self, reference: str) -> ImageFacts:
-        if reference not in self._images:
+        if reference not in (*self._images, _DIGEST):
             raise NotFound(f"the image `{reference}` is not on this host", code="image-missing")
-        return ImageFacts(reference, "sha256:" + "0" * 64)
+        return ImageFacts(reference, _DIGEST)
 
     def places(self, name: str, results: Path, inbox: Path, support: Path) -> Places:
         return CONTAINER_PLACES
@@ -78,6 +80,8 @@ class MemoryEngine:
         with self._lock:
             existing = self._containers.get(spec.name)
             if existing is None:
+                if spec.image not in (*self._images, _DIGEST):
+                    raise NotFound(f"the image `{spec.image}` is not on this host", code="image-missing")
                 self._containers[spec.name] = _Container(Payload(spec))
             elif existing.payload.spec.labels != spec.labels:
                 raise Conflict(f"another container uses the name `{spec.name}`", code="name-taken")
@@ -90,8 +94,8 @@ class MemoryEngine:
             program = container.payload.spec.argv[0]
             script = self._scripts.get(program)
             if script is None:
-                container.phase = Phase.EXITED
-                raise StartFailed("the container cannot be started", detail=f"no program `{program}`")
+                container.phase, container.error = Phase.EXITED, f"no program `{program}`"
+                raise StartFailed("the container cannot be started", detail=container.error)
             container.phase = Phase.RUNNING
             container.started_at = datetime.now(UTC)
             container.start_count += 1
@@ -102,7 +106,7 @@ class MemoryEngine:
             found = self._containers.get(name)
             if found is None:
                 return None
-            return ContainerState(found.phase, found.started_at, found.ended_at, found.exit_code)
+            return ContainerState(found.phase, found.started_at, found.ended_at, found.exit_code, error=found.error)
 
     def usage(self, name: str) -> Usage:
         return Usage()

@@ -111,6 +111,7 @@ class ProcessEngine:
         while True:
             # The state first: what was written before the exit is then on disk when it is read below.
             ended = self._read_state(folder).phase is Phase.EXITED
+            self._existing(name)
             try:
                 with (folder / "output").open("rb", buffering=0) as file:
                     file.seek(position)
@@ -142,6 +143,7 @@ class ProcessEngine:
             return
         self.stop(name, grace_s=0)
         _kill_marked(name)
+        (folder / "spec.json").unlink(missing_ok=True)  # first: without its spec what is left is no container
         remove_folder(folder)
 
     def names(self, store_id: str) -> list[str]:

@@ -106,6 +106,7 @@ class Watch:
             lost=state.lost or self._died_with_host(state),
             cancelled_by=stopped.by or "unknown" if stopped and stopped.kind is StopKind.CANCEL else None,
             timed_out=stopped is not None and stopped.kind is StopKind.TIMEOUT,
+            start_error=state.error,
             killed_by_us=stopped is not None and state.exit_code == SIGKILL_CODE,
             storage_full=recorder.error is not None and recorder.error.code == durable.STORAGE_FULL,
             infrastructure_error=str(recorder.error) if recorder.error is not None else None,

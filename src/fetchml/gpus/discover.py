@@ -49,7 +49,7 @@ def discover(environ: Mapping[str, str] = os.environ, detect: Callable[[], Inven
         text = environ.get(name)
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        if not (text.isascii() and text.isdigit() and len(text) < 10) or not low <= int(text) <= high:
             faults.append(f"`{name}={text[:40]}`: expected a whole number from {low} to {high}")
             return None
         overrides.append(f"{name}={text}")

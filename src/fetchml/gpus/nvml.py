@@ -1,5 +1,6 @@
 """NVIDIA GPUs, found through NVML."""
 
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -35,7 +36,8 @@ def detect_nvidia() -> Inventory:
     except pynvml.NVMLError:
         return Inventory()
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
 def _device(index: int) -> Device:
@@ -44,8 +46,15 @@ def _device(index: int) -> Device:
         id=_decoded(pynvml.nvmlDeviceGetUUID(handle)),
         vendor=GpuVendor.NVIDIA,
         model=_decoded(pynvml.nvmlDeviceGetName(handle)),
-        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        memory_bytes=_memory_bytes(handle),
     )
+
+
+def _memory_bytes(handle: object) -> int | None:
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except pynvml.NVMLError_NotSupported:
+        return None  # it shares the memory of the host
 
 
 def _cuda_version() -> str | None:

@@ -15,7 +15,10 @@ class Model(BaseModel):
 def _aware_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time needs an offset from UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time outside the calendar") from None
 
 
 UtcTime = Annotated[datetime, AfterValidator(_aware_utc)]

@@ -27,6 +27,9 @@ def _digest(text: str) -> str:
     return text
 
 
+IMAGE_DIGEST = r"^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
+"""The digests that engines give images."""
+
 Sha256 = Annotated[str, AfterValidator(_digest)]
 """A SHA-256 digest as 64 lower-case hexadecimal digits."""
 
@@ -67,6 +70,9 @@ class Command(Model):
             raise ValueError(f"the command is {size} bytes long; at most {MAX_COMMAND_BYTES} are accepted")
         if any("\0" in word for word in self.argv):
             raise ValueError("an argument contains a NUL character")
+        for path in filter(None, (self.workdir, self.script)):
+            if path.startswith("/") or ".." in path.split("/"):
+                raise ValueError(f"`{path}` is not a path inside the snapshot")
         return self
 
 
@@ -106,7 +112,9 @@ class ImagePlan(Model):
     """The base image of a run, by name for people and by digest for machines."""
 
     reference: str = Field(min_length=1, max_length=512, description="Name and tag as the user gave it")
-    digest: str = Field(description="sha256:... of the image's configuration, as the engine reports it")
+    digest: str = Field(
+        pattern=IMAGE_DIGEST, description="sha256:... of the image's configuration, as the engine reports it"
+    )
 
 
 class Plan(Model):
@@ -123,9 +131,12 @@ class Plan(Model):
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables of the run")
 
     @model_validator(mode="after")
-    def _image_fits_engine(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.engine.isolates != (self.image is not None):
             raise ValueError("a container engine needs an image, the process engine has none")
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"`{name}` cannot be a variable of the environment: it has no name, or a `=` or NUL")
         return self
 
     @property

@@ -5,10 +5,11 @@ of a started run is silent. A status holds the fields that are valid in its stat
 closed enum apart from its exit code.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fetchml.errors import Conflict
 from fetchml.models.base import Model, UtcTime
@@ -51,6 +52,12 @@ class EndReason(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     HOST_LOST = "host_lost"
     STORAGE_FULL = "storage_full"
+
+
+def _failure(reason: EndReason) -> EndReason:
+    if reason in (EndReason.OK, EndReason.CANCELLED, EndReason.PREFLIGHT_REFUSED):
+        raise ValueError(f"`{reason}` is not the end of a failed run")
+    return reason
 
 
 class Queued(Model):
@@ -120,7 +127,7 @@ class Failed(Model):
     ended_at: UtcTime = Field(description="When the run ended")
     attempt: int = Field(ge=1, description="Number of the attempt")
     exit_code: int | None = Field(description="Exit code of the payload; null if it never started or is unknown")
-    end_reason: EndReason = Field(description="Why it failed")
+    end_reason: Annotated[EndReason, AfterValidator(_failure)] = Field(description="Why it failed")
 
 
 class Cancelled(Model):
@@ -181,10 +188,21 @@ def transition(current: Status, new: Status) -> Status:
     retries = new.state is State.PREPARING and current.state is not State.QUEUED
     if before is not None and after != (before + 1 if retries and current.state is State.FINALIZING else before):
         raise Conflict(f"attempt {after} cannot follow attempt {before} here", code="stale-attempt")
-    started_before, started_after = getattr(current, "started_at", None), getattr(new, "started_at", None)
-    if started_before is not None and started_after != started_before and not retries:
-        raise Conflict("the start of a run is recorded once", code="bad-transition")
-    ended = getattr(new, "ended_at", None)
-    if ended is not None and started_after is not None and ended < started_after:
-        raise Conflict("a run cannot end before it started", code="bad-transition")
+    if not retries:
+        _check_record(current, new)
     return new
+
+
+def _check_record(current: Status, new: Status) -> None:
+    """Raises Conflict if a start or an end that is on record would change."""
+    started_before, started = getattr(current, "started_at", None), getattr(new, "started_at", None)
+    may_start = started_before is None and current.state is State.PREPARING
+    if started != started_before and not may_start:
+        raise Conflict("the start of a run is recorded once", code="bad-transition")
+    ended: datetime | None = getattr(new, "ended_at", None)
+    if ended is not None and started is not None and ended < started:
+        raise Conflict("a run cannot end before it started", code="bad-transition")
+    if not isinstance(current, Finalizing) or not isinstance(new, Completed | Failed | Cancelled):
+        return
+    if (new.ended_at, new.exit_code) != (current.ended_at, current.exit_code):
+        raise Conflict("the end of a run is recorded once", code="bad-transition")

@@ -20,7 +20,7 @@ MAX_SIZE_BYTES = 1024 * TIB
 MAX_DURATION_S = 366 * 86_400
 """Longest duration accepted: a leap year."""
 
-_SIZE = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,6})?)\s*([kmgt]?)i?b?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,6})?)\s*(?:([kmgt])i?)?b?", re.IGNORECASE | re.ASCII)
 _SIZE_UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
 _DURATION_PART = re.compile(r"([0-9]{1,12})([smhdw])", re.ASCII)
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -36,7 +36,7 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ConfigError(f"`{_shown(text)}` is not a size", hint="write for example `512M`, `8G` or `1.5T`")
     number, unit = match.groups()
-    size = int(Fraction(number) * _SIZE_UNITS[unit.lower()])
+    size = int(Fraction(number) * _SIZE_UNITS[(unit or "").lower()])
     if size > MAX_SIZE_BYTES:
         raise ConfigError(f"`{_shown(text)}` is larger than any machine", detail="the largest size accepted is `1024T`")
     return size
@@ -48,6 +48,14 @@ def format_size(size_bytes: int) -> str:
         if abs(size_bytes) >= factor:
             value = size_bytes / factor
             return f"{value:.0f}{unit}" if value == int(value) or value >= 100 else f"{value:.1f}{unit}"
+    return f"{size_bytes}B"
+
+
+def exact_size(size_bytes: int) -> str:
+    """Returns a size as `parse_size` reads it again, in the largest unit that divides it."""
+    for unit, factor in (("T", TIB), ("G", GIB), ("M", MIB), ("K", KIB)):
+        if size_bytes and size_bytes % factor == 0:
+            return f"{size_bytes // factor}{unit}"
     return f"{size_bytes}B"
 
 
@@ -85,6 +93,16 @@ def format_duration(seconds: float) -> str:
         if len(shown) == 2:
             break
     return "".join(part for part in shown if not part.startswith("0")) or "0s"
+
+
+def exact_duration(seconds: int) -> str:
+    """Returns a duration as `parse_duration` reads it again, such as `1d1h1m1s`."""
+    parts: list[str] = []
+    for name, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{name}")
+    return "".join(parts) or "0s"
 
 
 def _shown(text: str) -> str:

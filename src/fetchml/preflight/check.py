@@ -4,12 +4,13 @@ Asked before a run is queued, where a fault keeps it out of the queue, and again
 the store, where a fault refuses the run before anything starts.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
-from fetchml.admission.decide import fits_never
+from fetchml.admission.decide import Resource, fits_never
 from fetchml.models.manifest import TrustLevel
 from fetchml.models.plan import EngineKind, EnvironmentMode, Network, Plan
-from fetchml.models.resources import HostCapacity
+from fetchml.models.resources import GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import format_size
 
 
@@ -127,6 +128,22 @@ def trust_level(plan: Plan) -> TrustLevel:
     return "L3" if plan.engine.isolates and plan.image is not None else "L2"
 
 
+def _gpu_fault(request: ResourceRequest, capacity: HostCapacity) -> Fault:
+    kinds = Counter(
+        f"{device.vendor} {format_size(device.memory_bytes)}" if device.memory_bytes else f"{device.vendor}"
+        for device in capacity.devices
+    )
+    has = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items())) or "none"
+    least = f" of at least {format_size(request.gpu_memory_bytes)}" if request.gpu_memory_bytes else ""
+    vendor = f" by {request.gpu_vendor}" if request.gpu_vendor not in (None, GpuVendor.NONE) else ""
+    return Fault(
+        "resources.gpus",
+        f"GPUs that host `{capacity.host}` has ({has})",
+        f"{request.gpus:g}{least}{vendor}",
+        "ask for less with `--gpus` or `--gpu-memory`",
+    )
+
+
 def _resource_faults(facts: Facts) -> list[Fault]:
     request = facts.plan.resources
     faults: list[Fault] = []
@@ -145,6 +162,9 @@ def _resource_faults(facts: Facts) -> list[Fault]:
             Fault("gpus", "an engine that can pass GPUs on", "podman, whose API ignores them", "use `--engine docker`")
         )
     for reason in fits_never(request, facts.capacity):
+        if reason.resource is Resource.GPUS:
+            faults.append(_gpu_fault(request, facts.capacity))
+            continue
         needed = format_size(int(reason.needed)) if reason.resource == "memory" else f"{reason.needed:g}"
         has = format_size(int(reason.available)) if reason.resource == "memory" else f"{reason.available:g}"
         faults.append(

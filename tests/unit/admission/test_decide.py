@@ -139,7 +139,6 @@ def test_a_host_that_is_over_full_says_that_nothing_is_free():
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: 1 - 0.9 is less than 0.1 in floats, so what fits exactly waits")
 def test_fractions_of_a_core_that_fit_exactly_are_admitted():
     assert decide([pending("b", cpus=0.1)], [holding("a", cpus=0.9)], host(cpus=1)) == [Admit("b", ())]
 

@@ -100,14 +100,10 @@ def test_a_version_that_is_not_told_is_unknown_and_the_cards_stay(library, call,
     assert found["devices"] == [fake_card(0)]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: an error while the library is closed loses the cards and ends the worker")
 def test_an_error_while_the_library_is_closed_does_not_matter(library):
     assert look(library, cards=1, fail="shutdown")["devices"] == [fake_card(0)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: a card that shares the host's memory has no figure, and is left out for it"
-)
 def test_a_card_that_has_no_memory_of_its_own_is_found_without_a_figure(library):
     not_supported = 3
     (found,) = look(library, cards=1, fail="memory", code=not_supported)["devices"]

@@ -114,7 +114,8 @@ def test_the_image_counts_by_its_digest_too():
 @given(
     st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1, max_size=5),
     st.dictionaries(
-        st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"]))
+        st.text(st.characters(exclude_characters="\0=", exclude_categories=["Cs"]), min_size=1),
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
     ),
 )
 def test_a_plan_survives_being_written_and_read(argv, env):
@@ -198,20 +199,17 @@ def test_an_environment_is_locked_exactly_when_it_has_a_manifest(fields):
         EnvironmentPlan(**fields)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: an environment variable may hold a NUL, which no engine can pass on")
 def test_a_variable_with_a_nul_is_refused():
     with pytest.raises(ValidationError):
         make_plan(env={"A": "a\0b"})
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: an image digest may be any text, even none")
 @pytest.mark.parametrize("digest", ["", "latest", "sha256:", "sha256:" + "a" * 63, "md5:" + "a" * 32])
 def test_a_digest_of_an_image_is_a_digest(digest):
     with pytest.raises(ValidationError):
         ImagePlan(reference="base", digest=digest)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the working folder and the script of a plan may lie outside the snapshot")
 @pytest.mark.parametrize("fields", [{"workdir": "../.."}, {"workdir": "/etc"}, {"script": "../x.py"}, {"script": "/x"}])
 def test_a_command_stays_inside_its_snapshot(fields):
     with pytest.raises(ValidationError):
