@@ -9,11 +9,14 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fetchml.errors import Corrupt, FetchmlError, Forbidden, NotFound, Unavailable
+
+_LOCK_POLL_S = 0.1
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -171,15 +174,31 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Holds an exclusive lock on a folder or file of this host; blocks until it is free."""
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Generator[None]:
+    """Holds an exclusive lock on a folder or file of this host; blocks until it is free.
+
+    Args:
+        path: What is locked.
+        waiting: Called again and again while someone else has the lock; it may raise to give up.
+    """
     with translated("lock", path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        while waiting is not None and not _lock_at_once(descriptor):
+            waiting()
+            time.sleep(_LOCK_POLL_S)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_at_once(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

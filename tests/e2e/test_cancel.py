@@ -119,15 +119,23 @@ def test_a_preparing_run_is_cancelled_while_its_environment_is_built(impatient_s
     (slow / "backend.py").write_text("import time\ntime.sleep(600)\n")
     stack.script("requirements.txt", "./slow\n")
     try:
-        run_id = stack.queue("--engine", "process", "witness.py", "0.1")
-        log = stack.home.store.folder(run_id).attempt(1).build_log
-        until(lambda: log.exists() and b"pip install" in log.read_bytes(), "the build to begin")
-        stack.run("cancel", "--wait", run_id)
-        (manifest,) = stack.ended(run_id)
-        assert manifest.status.state == "cancelled"
-        assert manifest.times.started_at is None
-        assert stack.witnesses(run_id) == []
-        sealed_and_valid(stack, [run_id])
+        run_ids = [stack.queue("--engine", "process", "--cpus", "0.5", "witness.py", "0.1") for _ in range(2)]
+
+        def building(run_id: str) -> bool:
+            log = stack.home.store.folder(run_id).attempt(1).build_log
+            return log.exists() and b"pip install" in log.read_bytes()
+
+        until(lambda: any(map(building, run_ids)), "the build to begin")
+        for run_id in run_ids:
+            stack.is_state(run_id, "preparing")
+        # The environment is built once: the other run waits for it, and is cancelled first.
+        for run_id in sorted(run_ids, key=building):
+            stack.run("cancel", "--wait", run_id)
+            (manifest,) = stack.ended(run_id)
+            assert manifest.status.state == "cancelled"
+            assert manifest.times.started_at is None
+            assert stack.witnesses(run_id) == []
+        sealed_and_valid(stack, run_ids)
     finally:
         (stack.project / "requirements.txt").unlink()
 

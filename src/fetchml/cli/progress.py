@@ -53,7 +53,7 @@ def wait_with_progress(
 
     def observe(manifest: "RunManifest") -> None:
         elapsed = time.monotonic() - began
-        session.note(f"[{elapsed:6.1f}s] {describe(manifest)}")
+        session.note_styled(f"[{elapsed:6.1f}s] {describe(manifest)}")
 
     return wait(settings, run_ids, observe, timeout_s)
 

@@ -39,8 +39,13 @@ def print_line(text: str = "") -> None:
 
 def note(text: str) -> None:
     """Prints something the user should know on stderr."""
+    note_styled(safe(text, keep_newlines=True))
+
+
+def note_styled(text: str) -> None:
+    """Prints a note that may be coloured; what comes from outside must be safe already."""
     if not quiet:
-        print(safe(text, keep_newlines=True), file=sys.stderr)
+        print(text, file=sys.stderr)
 
 
 def show_error(error: FetchmlError) -> None:

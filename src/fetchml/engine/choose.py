@@ -23,6 +23,10 @@ class EngineSettings:
     podman_socket: str | None = None
 
 
+ASKED_FOR = "asked for"
+"""Why an engine was taken that the user named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """An engine that answers, and why it was taken."""
@@ -62,7 +66,7 @@ def choose(wanted: str, settings: EngineSettings, make: MakeEngine = make_engine
     if wanted != "auto":
         engine = make(EngineKind(wanted), settings)
         try:
-            return Chosen(engine, engine.facts(), "asked for")
+            return Chosen(engine, engine.facts(), ASKED_FOR)
         except Unavailable as error:
             raise Unavailable(
                 f"the engine `{wanted}` does not answer",

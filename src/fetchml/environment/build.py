@@ -106,6 +106,12 @@ def export_lock(dependencies: Dependencies, code: Path, target: Path, log: Path,
         run_logged([uv_binary(), *command], log, cancelled, what="reading uv.lock")
 
 
+def give_up(cancelled: Cancelled) -> None:
+    """Raises BuildCancelled if the run was cancelled."""
+    if cancelled():
+        raise BuildCancelled
+
+
 def run_logged(command: Sequence[str], log: Path, cancelled: Cancelled, *, what: str, cwd: Path | None = None) -> None:
     """Runs a command with its output appended to a log; ends its whole process group when cancelled.
 

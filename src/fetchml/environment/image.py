@@ -21,6 +21,7 @@ from fetchml.environment.build import (
     environment_key,
     export_lock,
     failed,
+    give_up,
     requirements_arguments,
     uv_binary,
 )
@@ -76,7 +77,7 @@ class ImageBuilder:
         """
         began = time.monotonic()
         key = environment_key(dependencies, {"image": base_digest})
-        with self._locked(key) as record:
+        with self._locked(key, cancelled) as record:
             known = self._known(record)
             reused = known is not None
             if known is None:
@@ -91,10 +92,10 @@ class ImageBuilder:
             seconds=time.monotonic() - began,
         )
 
-    def as_is(self, base_digest: str) -> BuiltEnvironment:
+    def as_is(self, base_digest: str, cancelled: Cancelled) -> BuiltEnvironment:
         """Returns a base image unchanged, with what is known of its Python; asks each image once."""
         began = time.monotonic()
-        with self._locked(base_digest.removeprefix("sha256:")) as record:
+        with self._locked(base_digest.removeprefix("sha256:"), cancelled) as record:
             known: dict[str, Any] | None = self._known(record)
             reused = known is not None
             if known is None:
@@ -173,11 +174,11 @@ class ImageBuilder:
             ) from error
 
     @contextmanager
-    def _locked(self, key: str) -> Generator[Path]:
+    def _locked(self, key: str, cancelled: Cancelled) -> Generator[Path]:
         durable.make_folder(self.root, mode=0o700)
         lock = self.root / f"image-{self._engine.kind}-{key[:24]}.lock"
         lock.touch(mode=0o600)
-        with durable.locked(lock):
+        with durable.locked(lock, waiting=lambda: give_up(cancelled)):
             yield lock.with_suffix(".json")
 
     def _known(self, record: Path) -> dict[str, Any] | None:

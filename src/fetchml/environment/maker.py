@@ -83,7 +83,7 @@ class ImageMaker:
             raise BuildFailed("the plan of a container has no image")
         dependencies = request.locked()
         if dependencies is None:
-            return self.builder.as_is(image.digest)
+            return self.builder.as_is(image.digest, request.cancelled)
         return self.builder.ensure(dependencies, image.digest, request.code, request.log, request.cancelled)
 
 

@@ -17,6 +17,7 @@ from fetchml.environment.build import (
     Cancelled,
     environment_key,
     export_lock,
+    give_up,
     requirements_arguments,
     run_logged,
     uv_binary,
@@ -59,7 +60,7 @@ class VenvBuilder:
         durable.make_folder(self.root, mode=0o700)
         lock = self.root / f"venv-{key[:24]}.lock"
         lock.touch(mode=0o600)
-        with durable.locked(lock):
+        with durable.locked(lock, waiting=lambda: give_up(cancelled)):
             ready = _ready(folder)
             reused = ready is not None
             if ready is None:

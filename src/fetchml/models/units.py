@@ -59,6 +59,11 @@ def exact_size(size_bytes: int) -> str:
     return f"{size_bytes}B"
 
 
+def plural(count: float, word: str) -> str:
+    """Returns a count of things for people, such as `1 GPU` or `2.5 CPUs`."""
+    return f"{count:g} {word}" if count == 1 else f"{count:g} {word}s"
+
+
 def parse_duration(text: str) -> int:
     """Reads a duration such as `90s`, `45m` or `1h30m` and returns seconds.
 

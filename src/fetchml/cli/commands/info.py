@@ -124,7 +124,7 @@ def _what(manifest: "RunManifest") -> list[tuple[str, str]]:
 
 
 def _where(manifest: "RunManifest") -> list[tuple[str, str]]:
-    from fetchml.models.units import format_size
+    from fetchml.models.units import format_size, plural
 
     rows: list[tuple[str, str]] = []
     if manifest.sandbox is not None:
@@ -140,12 +140,19 @@ def _where(manifest: "RunManifest") -> list[tuple[str, str]]:
             )
             if holds
         ]
-        rows.append(("engine", f"{sandbox.engine} {sandbox.engine_version}: {', '.join(fences)}"))
+        why = f", as {session.safe(manifest.metadata.engine_reason)}" if manifest.metadata.engine_reason else ""
+        rows.append(("engine", f"{sandbox.engine} {sandbox.engine_version}{why}"))
+        rows.append(("isolation", ", ".join(fences) or "none"))
     if manifest.placement is not None:
         devices = ", ".join(manifest.placement.device_ids) or "no GPU"
         rows.append(("host", f"{manifest.placement.host}, {session.safe(devices)}"))
     asked, used = manifest.resources.requested, manifest.resources.actual
-    rows.append(("asked for", f"{asked.cpus:g} CPUs, {format_size(asked.memory_bytes)} memory, {asked.gpus:g} GPUs"))
+    rows.append(
+        (
+            "asked for",
+            f"{plural(asked.cpus, 'CPU')}, {format_size(asked.memory_bytes)} memory, {plural(asked.gpus, 'GPU')}",
+        )
+    )
     if used is not None and (used.cpu_s is not None or used.memory_peak_bytes is not None):
         cpu = f"{used.cpu_s:.1f} s of CPU" if used.cpu_s is not None else "CPU unknown"
         peak = f"{format_size(used.memory_peak_bytes)} memory at most" if used.memory_peak_bytes else "memory unknown"

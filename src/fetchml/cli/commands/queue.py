@@ -163,6 +163,10 @@ def _report(accepted: "Accepted", *, json: bool, quiet: bool) -> None:
             f"queued {session.style(accepted.run_id or '', 'bold')}  {session.safe(accepted.name)}"
             f"  priority {accepted.priority}  plan {accepted.plan_sha256[:12]}  on {accepted.plan.engine}"
         )
+        from fetchml.engine.choose import ASKED_FOR
+
+        if accepted.engine_reason != ASKED_FOR:
+            session.note(f"{accepted.plan.engine} was chosen: {accepted.engine_reason}")
 
 
 def _show_plan(accepted: "Accepted", *, json: bool) -> None:
@@ -170,7 +174,7 @@ def _show_plan(accepted: "Accepted", *, json: bool) -> None:
     if json:
         session.print_json({**_as_json(accepted), "plan": plan.model_dump(mode="json")})
         return
-    from fetchml.models.units import format_duration, format_size
+    from fetchml.models.units import format_duration, format_size, plural
 
     request = plan.resources
     dependencies = plan.environment.dependencies
@@ -186,7 +190,10 @@ def _show_plan(accepted: "Accepted", *, json: bool) -> None:
         ("engine", f"{plan.engine} ({accepted.engine_reason})"),
         ("image", f"{plan.image.reference} ({plan.image.digest[:19]})" if plan.image else "none"),
         ("network", plan.network.value),
-        ("resources", f"{request.cpus:g} CPUs, {format_size(request.memory_bytes)} memory, {request.gpus:g} GPUs"),
+        (
+            "resources",
+            f"{plural(request.cpus, 'CPU')}, {format_size(request.memory_bytes)} memory, {plural(request.gpus, 'GPU')}",
+        ),
         ("max runtime", format_duration(request.max_runtime_s) if request.max_runtime_s else "none"),
         ("env", ", ".join(f"{k}={v}" for k, v in plan.env.items()) or "none"),
         ("priority", str(accepted.priority)),
