@@ -1,0 +1,94 @@
+"""The examples of `json-output.md` have the shape of what the commands really print."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from docs.markdown import page
+from fetchml.cli.main import main
+from fetchml.home import Home
+from fetchml.testing.builders import RUN_ID, make_manifest, make_plan
+
+
+def example(command: str) -> Any:
+    """Returns the first JSON block of a command's section."""
+    section = page("reference/json-output.md").text.partition(f"## `{command}`\n")[2].partition("\n## ")[0]
+    return json.loads(section.partition("```json\n")[2].partition("```")[0])
+
+
+def shape(value: Any) -> Any:
+    """Returns the keys of a value, of lists those of the first item."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        return [shape(items[0])] if items and isinstance(items[0], dict) else "list"
+    return "value"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """Runs a command in this process and returns what it printed."""
+    capsys.readouterr()
+    main([*words, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def stored(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home folder with one run that waits, and a project."""
+    plan = make_plan()
+    home.store.create(plan, make_manifest(plan))
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return home
+
+
+@pytest.mark.parametrize("command", ["init", "status", "down", "server status"])
+def test_the_example_has_the_shape_of_the_output(
+    command: str, stored: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, shown = printed(capsys, *command.split()), example(f"fetchml {command}")
+    for value in (real, shown):
+        value.pop("counts", None)  # its keys are the states that there are
+    assert shape(real) == shape(shown)
+
+
+@pytest.mark.parametrize(("command", "section"), [("config show", "settings"), ("doctor", "findings")])
+def test_examples_that_are_cut_short_have_the_shape_of_the_output(
+    command: str, section: str, stored: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, shown = shape(printed(capsys, *command.split())), shape(example(f"fetchml {command}"))
+    if section == "settings":
+        real[section] = {name: real[section][name] for name in shown[section]}
+    assert real == shown
+
+
+def test_queue(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    real = shape(printed(capsys, "queue", "--engine", "process", "--dry-run", "--json", "--", "true"))
+    assert real.pop("plan")
+    assert real == shape(example("fetchml queue"))
+
+
+def test_cancel_and_wait(stored: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    user = stored.store.read_manifest(RUN_ID).identity.user
+    monkeypatch.setenv("LOGNAME", user)
+    assert shape(printed(capsys, "cancel", RUN_ID)) == shape(example("fetchml cancel"))
+    assert shape(printed(capsys, "wait", RUN_ID)) == shape(example("fetchml wait"))
+
+
+def test_validate(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shape(printed(capsys, "validate", RUN_ID)) == shape(example("fetchml validate"))
+
+
+def test_info_is_a_manifest_with_its_folder(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = set(make_manifest(make_plan()).model_dump())
+    assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder"}
+    assert set(printed(capsys, "info", RUN_ID, "--show-metrics")) == {*fields, "folder", "metric_values"}
+
+
+def test_errors(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", "nosuch", "--json"])
+    text = page("reference/exit-codes.md").text
+    assert json.loads(capsys.readouterr().err) == json.loads(text.partition("```json\n")[2].partition("```")[0])
