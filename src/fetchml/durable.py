@@ -59,6 +59,8 @@ def translate(error: OSError, doing: str, path: Path) -> FetchmlError:
         return Forbidden(summary, detail=reason, hint=hint, code="not-writable")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NotFound(summary, detail=reason)
+    if error.errno == errno.EISDIR:
+        return Corrupt(summary, detail=f"{reason}: a folder is where a file should be", code="record-damaged")
     if error.errno == errno.EIO:
         return Corrupt(summary, detail=f"{reason}: the disk reports a fault", code="disk-fault")
     return Unavailable(summary, detail=reason, code="io-error")
@@ -122,7 +124,12 @@ def publish_folder(temporary: Path, target: Path) -> bool:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(target):
                 return False
             raise
-        sync_folder(target.parent)
+        try:
+            sync_folder(target.parent)
+        except OSError:
+            with suppress(OSError):
+                os.rename(target, temporary)
+            raise
         return True
 
 

@@ -38,6 +38,8 @@ def configuration(flags: dict[str, object] | None = None, **options: Any) -> Con
     loaded = load(flags, **options)
     for warning in loaded.warnings:
         session.note(f"warning: {warning}")
+    session.colour = loaded.settings.color
+    session.debug = session.debug or loaded.settings.debug
     return loaded
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -14,9 +15,11 @@ as_json = False
 """Whether results and errors are JSON."""
 quiet = False
 """Whether notes and progress are left out."""
+colour = os.environ.get("FETCHML_COLOR", "auto")
 debug = os.environ.get("FETCHML_DEBUG", "").lower() in ("1", "true")
 """Whether tracebacks are shown."""
 
+_COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
@@ -91,8 +94,7 @@ def wants_colour(stream: Any, environ: Mapping[str, str] = os.environ) -> bool:
         return False
     if environ.get("CLICOLOR_FORCE", "0") != "0" or environ.get("FORCE_COLOR", "0") != "0":
         return True
-    choice = environ.get("FETCHML_COLOR", "auto")
-    return choice == "always" or (choice != "never" and stream.isatty())
+    return colour == "always" or (colour != "never" and stream.isatty())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], stream: Any = None) -> str:
@@ -112,7 +114,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], stream: Any = No
         used = sum(widths[:-1]) + 2 * (len(row) - 1)
         last = row[-1]
         if limit is not None and limit - used >= 8 and _width(last) > limit - used:
-            last = last[: limit - used - 1] + "…"
+            last = _cut(last, limit - used)
         line = "  ".join([*cells, last]).rstrip()
         lines.append(style(line, "bold", stream=stream) if number == 0 else line)
     return "\n".join(lines)
@@ -164,10 +166,21 @@ class Screen:
             sys.stdout.flush()
 
 
+def _cut(text: str, width: int) -> str:
+    """Returns a text cut to a width, with its colour codes whole."""
+    room = width - 1
+    parts: list[str] = []
+    for part in re.split(f"({_COLOUR_CODE.pattern})", text):
+        is_code = part.startswith("\x1b")
+        parts.append(part if is_code else part[:room])
+        if not is_code:
+            room -= len(parts[-1])
+    end = "\x1b[0m" if "\x1b" in text else ""
+    return "".join(parts).removesuffix(end) + "…" + end
+
+
 def _width(text: str) -> int:
     """Returns how wide a text is shown, without colour codes."""
     if "\x1b" not in text:
         return len(text)
-    import re
-
-    return len(re.sub(r"\x1b\[[0-9;]*m", "", text))
+    return len(_COLOUR_CODE.sub("", text))

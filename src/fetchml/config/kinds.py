@@ -92,7 +92,7 @@ class Number:
         self.high = high
         self.whole = whole
         self.optional = optional
-        self.expected = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+        self.expected = f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}"
 
     def from_text(self, text: str) -> object:
         if self.optional and text.lower() in _NOTHING:

@@ -210,7 +210,8 @@ class DockerEngine:
             ),
         }
         if spec.path_prefix:
-            options["environment"] = {**spec.env, "PATH": ":".join([*spec.path_prefix, _DEFAULT_PATH])}
+            path = spec.env.get("PATH") or _DEFAULT_PATH
+            options["environment"] = {**spec.env, "PATH": ":".join([*spec.path_prefix, path])}
         options.update(_device_options(spec))
         return options
 

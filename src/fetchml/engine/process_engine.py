@@ -157,7 +157,7 @@ class ProcessEngine:
 
     def _shim_spec(self, spec: ContainerSpec) -> dict[str, object]:
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        path = ":".join([*spec.path_prefix, passed.get("PATH") or os.defpath])
+        path = ":".join([*spec.path_prefix, spec.env.get("PATH") or passed.get("PATH") or os.defpath])
         environment = {**passed, **spec.env, "PATH": path, _MARK: spec.name}
         rlimits: dict[str, int] = {"RLIMIT_CORE": 0}
         if not spec.devices.ids:

@@ -6,6 +6,7 @@ cache come from the host) and leaves neither credentials nor caches in the image
 
 import json
 import os
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fetchml import durable
 from fetchml.environment.build import (
-    BuildCancelled,
     BuildFailed,
     BuiltEnvironment,
     Cancelled,
@@ -37,6 +37,7 @@ REPOSITORY = "fetchml-environment"
 KEY_LABEL = "fetchml.environment"
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _INDEX_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+_POLL_S = 0.2
 _IDLE = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit()); time.sleep(86400)"
 _LIST = (
     "import importlib.metadata as m, json, platform; "
@@ -197,15 +198,36 @@ def _execute(container: "Container", command: list[str], workdir: str, log: Path
     environment = {name: os.environ[name] for name in _INDEX_VARIABLES if name in os.environ}
     environment |= {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
     execution = api.exec_create(container.id, command, user="0:0", environment=environment, workdir=workdir)
-    with log.open("ab") as sink:
+    with log.open("ab") as sink, _killed_when(cancelled, container):
         sink.write(f"$ {' '.join(command)}\n".encode())
         for chunk in api.exec_start(execution["Id"], stream=True):
             sink.write(chunk)
             sink.flush()
-            if cancelled():
-                container.kill()
-                raise BuildCancelled
+    give_up(cancelled)
     return int(api.exec_inspect(execution["Id"])["ExitCode"])
+
+
+@contextmanager
+def _killed_when(cancelled: Cancelled, container: "Container") -> Generator[None]:
+    """Kills a container when its run is cancelled, however silent it is."""
+    import docker.errors
+
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_S):
+            if cancelled():
+                with suppress(docker.errors.DockerException):
+                    container.kill()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _listed(container: "Container") -> dict[str, Any]:

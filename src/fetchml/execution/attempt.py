@@ -117,8 +117,7 @@ class Attempt:
             What the run needs; how it ended, if its environment cannot be made or it was cancelled; None if it was
             started before and needs nothing.
         """
-        state = self.engine.inspect(self.name)
-        if state is not None and state.phase is not Phase.CREATED:
+        if self._may_have_started(self.engine.inspect(self.name)):
             return None
         try:
             return self._prepare()
@@ -162,7 +161,7 @@ class Attempt:
             if (ended := self._cancelled_before_start()) is not None:
                 self.engine.remove(self.name)
                 return ended
-            if prepared is None:
+            if prepared is None or (state is None and self.folder.container.exists()):
                 error = f"the container `{self.name}` was removed before its end was recorded"
                 return self._not_started(EndFacts(lost=True, infrastructure_error=error))
             try:
@@ -200,6 +199,10 @@ class Attempt:
         self.engine.remove(self.name)
         clean(self.run_folder, self.number)
         return manifest
+
+    def _may_have_started(self, state: ContainerState | None) -> bool:
+        """Tells whether the payload was started; where the container is gone, the record of its making tells."""
+        return self.folder.container.exists() if state is None else state.phase is not Phase.CREATED
 
     # What was written down
 

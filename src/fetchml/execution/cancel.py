@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from fetchml.execution.claims import cancel_claim
+from fetchml.execution.sealing import record_files
 from fetchml.models.claim import ClaimKind
 from fetchml.models.manifest import Diagnosis, RunManifest
 from fetchml.models.status import Cancelled, EndReason, State
@@ -26,11 +27,14 @@ def cancel_unstarted(store: RunStore, run_id: str, by: str, now: Callable[[], da
     if claim is None or claim.kind is not ClaimKind.CANCEL:
         return None
 
+    folder = store.folder(run_id)
+    record = record_files(folder, folder.attempt(FIRST_ATTEMPT))
+
     def change(manifest: RunManifest) -> RunManifest:
         if manifest.status.state is not State.QUEUED:
             return manifest
         diagnosis = Diagnosis(category=EndReason.CANCELLED, summary=f"cancelled by {claim.worker} before it started")
         status = Cancelled(started_at=None, ended_at=now(), attempt=None, exit_code=None, by=claim.worker)
-        return manifest.with_status(status, diagnosis=diagnosis).sealed(now())
+        return manifest.with_status(status, diagnosis=diagnosis, record_files=record).sealed(now())
 
     return store.update(run_id, change)

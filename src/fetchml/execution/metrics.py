@@ -23,6 +23,8 @@ MAX_VALUES = 1_000_000
 """Values kept of one run; beyond that the file would outgrow its use."""
 
 _STDOUT_LINE = re.compile(rb"FETCHML_METRIC\s+([^\s=]{1,128})=(\S{1,64})(?:\s+step=([0-9]{1,15}))?\s*", re.ASCII)
+_INTEGER_LIMIT = 2**53
+"""Beyond it canonical JSON (RFC 8785) has no integers."""
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -36,10 +38,14 @@ class MetricValue:
     time: float | None
     """Seconds since 1970; None if unknown."""
 
+    @property
+    def json_value(self) -> float | str:
+        """The value as JSON has it: a number, or the word for one that JSON has no number for."""
+        return self.value if math.isfinite(self.value) else next(w for w, v in _WORDS.items() if _same(v, self.value))
+
     def as_line(self) -> bytes:
         """Returns the value as a line of metrics.jsonl."""
-        number = self.value if math.isfinite(self.value) else next(w for w, v in _WORDS.items() if _same(v, self.value))
-        record: dict[str, object] = {"name": self.name, "value": number}
+        record: dict[str, object] = {"name": self.name, "value": self.json_value}
         if self.step is not None:
             record["step"] = self.step
         if self.time is not None:
@@ -79,7 +85,7 @@ def from_json_line(line: bytes) -> MetricValue | None:
         return MetricValue(
             name,
             float(value),
-            step if type(step) is int else None,
+            step if type(step) is int and abs(step) < _INTEGER_LIMIT else None,
             float(time) if isinstance(time, int | float) else None,
         )
     except OverflowError:
@@ -95,9 +101,10 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return
         file.seek(offset)
         overlong = False
         while line := file.readline(MAX_LINE_BYTES):
@@ -127,32 +134,46 @@ def values_of(inbox_file: Path, output: Path) -> Iterator[MetricValue]:
 
 
 def summarise(values: Iterable[MetricValue]) -> dict[str, MetricSummary]:
-    """Returns the last, smallest and largest value of each metric; values that are no number only count."""
-    found: dict[str, MetricSummary] = {}
+    """Returns the last, smallest and largest value of each metric; what is not finite counts, and may be the last."""
+    found: dict[str, _Summary] = {}
     for item in values:
-        old = found.get(item.name)
+        found.setdefault(item.name, _Summary()).add(item)
+    return {name: summary.frozen() for name, summary in sorted(found.items())}
+
+
+@dataclass(slots=True)
+class _Summary:
+    """A summary in the making."""
+
+    count: int = 0
+    not_finite: int = 0
+    last: MetricValue | None = None
+    smallest: MetricValue | None = None
+    largest: MetricValue | None = None
+
+    def add(self, item: MetricValue) -> None:
+        self.count += 1
+        self.last = item
         if not math.isfinite(item.value):
-            if old is not None:
-                found[item.name] = old.model_copy(update={"count": old.count + 1})
-            continue
-        if old is None:
-            found[item.name] = MetricSummary(
-                last=item.value,
-                last_step=item.step,
-                minimum=item.value,
-                minimum_step=item.step,
-                maximum=item.value,
-                maximum_step=item.step,
-                count=1,
-            )
-            continue
-        changes: dict[str, object] = {"last": item.value, "last_step": item.step, "count": old.count + 1}
-        if item.value < old.minimum:
-            changes |= {"minimum": item.value, "minimum_step": item.step}
-        if item.value > old.maximum:
-            changes |= {"maximum": item.value, "maximum_step": item.step}
-        found[item.name] = old.model_copy(update=changes)
-    return dict(sorted(found.items()))
+            self.not_finite += 1
+            return
+        if self.smallest is None or item.value < self.smallest.value:
+            self.smallest = item
+        if self.largest is None or item.value > self.largest.value:
+            self.largest = item
+
+    def frozen(self) -> MetricSummary:
+        last = self.last if self.last is not None and math.isfinite(self.last.value) else None
+        return MetricSummary(
+            last=last.value if last else None,
+            last_step=self.last.step if self.last else None,
+            minimum=self.smallest.value if self.smallest else None,
+            minimum_step=self.smallest.step if self.smallest else None,
+            maximum=self.largest.value if self.largest else None,
+            maximum_step=self.largest.step if self.largest else None,
+            count=self.count,
+            not_finite=self.not_finite,
+        )
 
 
 def _metric_lines(output: Path) -> Iterator[bytes]:
@@ -180,7 +201,9 @@ def _metric_lines(output: Path) -> Iterator[bytes]:
                 position = found + len(STDOUT_PREFIX)
             keep = max(block.rfind(b"\n") + 1, len(block) - MAX_LINE_BYTES)
             rest = block[keep:]
-            at_line_start = keep > 0 and block[keep - 1 : keep] == b"\n"
+            at_line_start = (keep > 0 and block[keep - 1 : keep] == b"\n") or (keep == 0 and at_line_start)
+        if at_line_start and rest.startswith(STDOUT_PREFIX):
+            yield rest  # the last line may lack its newline
 
 
 def _same(one: float, other: float) -> bool:

@@ -53,7 +53,7 @@ def seal_run(store: RunStore, run: RunFolder, attempt: int, ended: Ended, now: C
         rewrite_metrics(folder)
     metrics = summarise(values_of(folder.inbox / "metrics.jsonl", folder.output))
     artifacts = _artifacts(run.results, now())
-    record = _record_files(run, folder)
+    record = record_files(run, folder)
     diagnosis = diagnose(ended.facts)
 
     def change(manifest: RunManifest) -> RunManifest:
@@ -127,7 +127,8 @@ def _artifacts(results: Path, now: datetime) -> Artifacts | None:
     return artifacts
 
 
-def _record_files(run: RunFolder, folder: AttemptFolder) -> tuple[RecordFile, ...]:
+def record_files(run: RunFolder, folder: AttemptFolder) -> tuple[RecordFile, ...]:
+    """Protects the files of a record and returns their entries for the manifest."""
     paths = (
         run.plan,
         run.cancel,

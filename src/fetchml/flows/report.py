@@ -25,7 +25,7 @@ def markdown_report(manifest: RunManifest, plan: Plan, folder: Path) -> str:
     ]
     if manifest.metrics:
         rows = [
-            (name, f"{m.last:g}", f"{m.minimum:g}", f"{m.maximum:g}", str(m.count))
+            (name, *("not finite" if n is None else f"{n:g}" for n in (m.last, m.minimum, m.maximum)), str(m.count))
             for name, m in list(manifest.metrics.items())[:_MAX_ROWS]
         ]
         parts.append(_table("Metrics", rows, ("metric", "last", "min", "max", "values")))

@@ -4,6 +4,7 @@ The file is the truth about a run and can be read for years without fetchml. At 
 covers every section but the ones people may still edit (`EDITABLE_SECTIONS`).
 """
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -138,13 +139,21 @@ class Sandbox(Model):
 class MetricSummary(Model):
     """One metric over the whole run."""
 
-    last: float = Field(description="Value logged last")
+    last: float | None = Field(description="Value logged last; null if it was NaN or infinite")
     last_step: int | None = Field(default=None, description="Step of the last value")
-    minimum: float = Field(description="Smallest value")
+    minimum: float | None = Field(description="Smallest finite value; null if there was none")
     minimum_step: int | None = Field(default=None, description="Step of the smallest value")
-    maximum: float = Field(description="Largest value")
+    maximum: float | None = Field(description="Largest finite value; null if there was none")
     maximum_step: int | None = Field(default=None, description="Step of the largest value")
     count: int = Field(ge=1, description="Values logged")
+    not_finite: int = Field(default=0, ge=0, description="How many of them were NaN or infinite")
+
+    def __str__(self) -> str:
+        """Returns the summary for people."""
+        shown = [f"min {self.minimum:g}", f"max {self.maximum:g}"] if self.minimum is not None else []
+        if self.not_finite:
+            shown.append(f"{self.not_finite} of {self.count} not finite")
+        return f"{'not finite' if self.last is None else f'{self.last:g}'}  ({', '.join(shown)})"
 
 
 class Artifact(Model):
@@ -303,10 +312,10 @@ class RunManifest(Model):
         current = {name: getattr(self, name) for name in type(self).model_fields}
         return RunManifest.model_validate({**current, **sections})
 
-    def sealed_digest(self) -> str:
-        """Returns the digest over every section the seal covers."""
-        covered = self.model_dump(mode="json", exclude={"seal", *EDITABLE_SECTIONS})
-        return canonical_sha256(covered)
+    def sealed_digest(self, document: Mapping[str, object] | None = None) -> str:
+        """Returns the digest over every section the seal covers; see `check_seal` for the document."""
+        whole = self.model_dump(mode="json") if document is None else document
+        return canonical_sha256({k: v for k, v in whole.items() if k != "seal" and k not in EDITABLE_SECTIONS})
 
     def sealed(self, now: UtcTime) -> "RunManifest":
         """Returns the manifest with its seal.
@@ -318,8 +327,12 @@ class RunManifest(Model):
             raise Conflict(f"run `{self.identity.run_id}` has not ended", code="not-ended")
         return self.with_sections(seal=Seal(digest=self.sealed_digest(), sealed_at=now))
 
-    def check_seal(self) -> None:
+    def check_seal(self, document: Mapping[str, object] | None = None) -> None:
         """Verifies the seal.
+
+        Args:
+            document: The manifest as it is stored; None takes this object as it would be stored now. The two differ
+                for a record that an older version wrote, which lacks the fields that came later.
 
         Raises:
             Corrupt: The digest does not match, or an ended run has no seal.
@@ -328,7 +341,7 @@ class RunManifest(Model):
             if self.status.state.is_final:
                 raise Corrupt(f"run `{self.identity.run_id}` has ended without a seal", code="seal-missing")
             return
-        found = self.sealed_digest()
+        found = self.sealed_digest(document)
         if found != self.seal.digest:
             raise Corrupt(
                 f"the manifest of run `{self.identity.run_id}` was changed after it was sealed",

@@ -44,10 +44,6 @@ class Facts:
     """Whether the working folder is in the snapshot."""
     image_digest: str | None = None
     """Digest of the image of that name on this host; empty if there is none."""
-    free_bytes: int | None = None
-    """Free space where runs are kept."""
-    needed_bytes: int = 0
-    """Space the run needs at least."""
 
 
 def check(facts: Facts) -> tuple[Fault, ...]:
@@ -92,7 +88,7 @@ def check(facts: Facts) -> tuple[Fault, ...]:
                 "image",
                 plan.image.digest,
                 found,
-                f"the image `{plan.image.reference}` was removed or replaced; queue again",
+                f"the image `{plan.image.reference}` was removed since; get it back, or queue again with another",
             )
         )
     faults += _resource_faults(facts)
@@ -103,15 +99,6 @@ def check(facts: Facts) -> tuple[Fault, ...]:
                 "an engine that can cut a run off",
                 "the process engine, which cannot",
                 "use `--engine docker`, or set `network: bridge`",
-            )
-        )
-    if facts.free_bytes is not None and facts.free_bytes < facts.needed_bytes:
-        faults.append(
-            Fault(
-                "disk",
-                f"{format_size(facts.needed_bytes)} free in the home folder",
-                format_size(facts.free_bytes),
-                "free space, or choose another disk with FETCHML_HOME",
             )
         )
     return tuple(faults)
@@ -126,6 +113,10 @@ def trust_level(plan: Plan) -> TrustLevel:
     if plan.environment.mode is not EnvironmentMode.LOCKED:
         return "L1"
     return "L3" if plan.engine.isolates and plan.image is not None else "L2"
+
+
+def _has_nvidia(capacity: HostCapacity) -> bool:
+    return not capacity.devices or any(device.vendor is GpuVendor.NVIDIA for device in capacity.devices)
 
 
 def _gpu_fault(request: ResourceRequest, capacity: HostCapacity) -> Fault:
@@ -160,6 +151,15 @@ def _resource_faults(facts: Facts) -> list[Fault]:
     if request.gpus and facts.plan.engine is EngineKind.PODMAN:
         faults.append(
             Fault("gpus", "an engine that can pass GPUs on", "podman, whose API ignores them", "use `--engine docker`")
+        )
+    if request.gpus and facts.plan.engine is EngineKind.DOCKER and not _has_nvidia(facts.capacity):
+        faults.append(
+            Fault(
+                "gpus",
+                "GPUs by nvidia, the only ones that are passed to containers",
+                "none on this host",
+                "use `--engine process`",
+            )
         )
     for reason in fits_never(request, facts.capacity):
         if reason.resource is Resource.GPUS:

@@ -8,6 +8,7 @@ from fetchml.execution.attempt import Attempt
 from fetchml.execution.cancel import FIRST_ATTEMPT
 from fetchml.execution.claims import run_claim
 from fetchml.execution.driver import Driver
+from fetchml.execution.output import Listener
 from fetchml.execution.ownership import owning
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
@@ -15,8 +16,13 @@ from fetchml.models.manifest import RunManifest
 from fetchml.service.engines import engine_maker
 
 
-def run_now(settings: Settings, run_id: str) -> RunManifest:
+def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
     """Carries out a queued run and returns its sealed manifest; the record is the same as that of any other run.
+
+    Args:
+        settings: The settings of this call.
+        run_id: A run that is queued.
+        listener: Gets the lines of its output as they arrive.
 
     Raises:
         Conflict: A worker has taken the run.
@@ -29,4 +35,4 @@ def run_now(settings: Settings, run_id: str) -> RunManifest:
     if not home.store.claim(claim):
         raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
     with owning(home.store.folder(run_id).attempt(FIRST_ATTEMPT)):
-        return Attempt(Driver(home, discovery, engines=engine_maker(settings)), claim).execute()
+        return Attempt(Driver(home, discovery, listener, engines=engine_maker(settings)), claim).execute()

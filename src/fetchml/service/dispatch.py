@@ -25,18 +25,19 @@ def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
         What the user should know, or None if the run is on its way.
     """
     home = Home(settings)
-    api_url = settings.prefect_api_url or PrivateServer(settings).api_url
+    elsewhere = read_api_url(settings.services)
+    worker_alive = Daemon(settings.services, "worker").is_alive()
+    api_url = settings.prefect_api_url or PrivateServer(settings).api_url or (elsewhere if worker_alive else None)
     if api_url is None:
         up_in_background(settings)
         return "the server and the worker are being started; the run begins when they are up (about 20 s)"
     handed_over = _create(settings, home, api_url, run_id, plan)
     listening = wake(home.wake_pipe, LOOK if handed_over else REPAIR)
-    if not listening and not Daemon(settings.services, "worker").is_alive():
+    if not listening and not worker_alive:
         if settings.prefect_api_url is None:
             up_in_background(settings)
             return "the worker is being started; the run begins when it is up"
         return "no worker of this home runs on this host; `fetchml up` starts one"
-    elsewhere = read_api_url(settings.services)
     if elsewhere is not None and elsewhere.rstrip("/") != api_url.rstrip("/"):
         return f"the worker of this host takes runs from {elsewhere}; `fetchml down` and `fetchml up` change that"
     if not handed_over:

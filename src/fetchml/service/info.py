@@ -41,16 +41,23 @@ def info(settings: Settings, target: str) -> Info:
         NotFound: There is no such run, or no manifest at the path.
         Corrupt: The manifest is damaged.
     """
-    path = Path(target)
-    if "/" in target or path.name == "run_manifest.json" or target in (".", ".."):
-        return _from_path(path)
+    folder = folder_of(target)
+    if folder is not None:
+        return _from_folder(folder)
     store = DirectoryRunStore(settings.store)
     run_id = select(RunIndex(settings.store).rows(), target).run_id
     return Info(store.read_manifest(run_id), store.folder(run_id))
 
 
-def _from_path(path: Path) -> Info:
-    folder = RunFolder((path.parent if path.name == "run_manifest.json" else path).absolute())
+def folder_of(target: str) -> RunFolder | None:
+    """Returns the run folder that a path means, or None if the text is no path; it need not exist."""
+    path = Path(target)
+    if "/" not in target and path.name != "run_manifest.json" and target not in (".", ".."):
+        return None
+    return RunFolder((path.parent if path.name == "run_manifest.json" else path).absolute())
+
+
+def _from_folder(folder: RunFolder) -> Info:
     manifest = read_model(folder.manifest, RunManifest, lambda: f"`{folder.path}`")
     if manifest is None:
         raise NotFound(f"there is no `run_manifest.json` in `{folder.path}`", code="no-manifest")

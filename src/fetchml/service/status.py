@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
@@ -52,11 +51,9 @@ def status(settings: Settings, limit: int) -> Overview:
     )
 
 
-def _listed(row: RunRow, waiting: dict[str, dict[str, Any]]) -> Listed:
+def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]]) -> Listed:
     found = waiting.get(row.run_id) if row.state == "queued" else None
-    if found is None:
-        return Listed(row, None, ())
-    return Listed(row, int(found["position"]), tuple(str(reason) for reason in found["reasons"]))
+    return Listed(row, None, ()) if found is None else Listed(row, *found)
 
 
 def _order(item: Listed) -> tuple[int, int, int, str]:

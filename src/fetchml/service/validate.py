@@ -1,6 +1,7 @@
 """Checks everything that can be checked about a run's record, and names whatever does not fit."""
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.errors import Corrupt, FetchmlError, NotFound
+from fetchml.execution.artifacts import shown
 from fetchml.home import Home
 from fetchml.models.ids import is_run_id
 from fetchml.models.manifest import RunManifest
 from fetchml.models.plan import Plan
 from fetchml.models.status import State
+from fetchml.service.info import folder_of
 from fetchml.service.select import select
 from fetchml.snapshot.tree import read_tree
 from fetchml.store.directory import read_model
@@ -53,12 +56,11 @@ def validate(settings: Settings, target: str) -> Report:
         NotFound: There is no such run.
     """
     home = Home(settings)
-    if "/" in target:
-        folder = RunFolder(Path(target).absolute())
-        if not folder.path.is_dir():
-            raise NotFound(f"there is no folder `{target}`", code="no-such-run")
-    else:
+    folder = folder_of(target)
+    if folder is None:
         folder = home.store.folder(select(RunIndex(settings.store).rows(), target).run_id)
+    elif not folder.path.is_dir():
+        raise NotFound(f"there is no folder `{target}`", code="no-such-run")
     return Report(folder.run_id, tuple(_checks(home, folder)), datetime.now(UTC))
 
 
@@ -76,7 +78,7 @@ def _checks(home: Home, folder: RunFolder) -> Iterator[Check]:
         yield _equal("location", manifest.identity.run_id, folder.run_id)
     yield from _plan_checks(folder, manifest)
     yield from _snapshot_checks(home, manifest)
-    yield from _seal_checks(manifest)
+    yield from _seal_checks(manifest, json.loads(folder.manifest.read_bytes()))
     if manifest.seal is not None:
         for item in manifest.record_files:
             yield _file_check(f"record:{item.path}", folder.path / item.path, item.size_bytes, item.sha256)
@@ -118,12 +120,12 @@ def _snapshot_checks(home: Home, manifest: RunManifest) -> Iterator[Check]:
             yield Check("git_diff", False, diff, error.summary)
 
 
-def _seal_checks(manifest: RunManifest) -> Iterator[Check]:
+def _seal_checks(manifest: RunManifest, document: dict[str, object]) -> Iterator[Check]:
     state = manifest.status.state
     if manifest.seal is None and not state.is_final:
         return
     try:
-        manifest.check_seal()
+        manifest.check_seal(document)
         yield Check("seal", True)
     except Corrupt as error:
         yield Check("seal", False, "the digest in the seal", error.detail or error.summary)
@@ -148,10 +150,10 @@ def _artifact_checks(folder: RunFolder, manifest: RunManifest) -> Iterator[Check
             path = os.path.relpath(os.path.join(current, name), folder.results)
             if (
                 path not in listed
-                and path not in excluded
+                and shown(path) not in excluded
                 and stat.S_ISREG(os.lstat(os.path.join(current, name)).st_mode)
             ):
-                extra.append(path)
+                extra.append(shown(path))
     yield Check("artifacts_complete", not extra, "only files the manifest lists", ", ".join(sorted(extra)[:5]))
 
 

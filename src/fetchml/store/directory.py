@@ -1,5 +1,6 @@
 """The run store as a directory on a local disk."""
 
+import json
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from fetchml.errors import Conflict, Corrupt, NotFound
 from fetchml.models.base import Model
 from fetchml.models.claim import CancelRequest, Claim
 from fetchml.models.ids import is_run_id
-from fetchml.models.manifest import RunManifest
+from fetchml.models.manifest import EDITABLE_SECTIONS, RunManifest
 from fetchml.models.plan import Plan
 from fetchml.store.folder import RunFolder
 from fetchml.store.port import Change
@@ -72,7 +73,8 @@ class DirectoryRunStore:
             after = change(before)
             if after != before:
                 mode = 0o644 if after.seal is None else 0o444
-                durable.write_atomic(folder.manifest, _bytes(after), mode=mode)
+                content = _bytes(after) if before.seal is None else _edited(folder.manifest.read_bytes(), after)
+                durable.write_atomic(folder.manifest, content, mode=mode)
             return after
 
     def claim(self, claim: Claim) -> bool:
@@ -108,11 +110,20 @@ class DirectoryRunStore:
     def _read(self, run_id: str, path: Path, model: type[M]) -> M:
         found = self._read_optional(run_id, path, model)
         if found is None:
+            if path.parent.exists():
+                raise Corrupt(f"`{path.name}` of run `{run_id}` is missing", code="record-damaged")
             raise _no_such_run(run_id)
         return found
 
     def _read_optional(self, run_id: str, path: Path, model: type[M]) -> M | None:
         return read_model(path, model, lambda: f"run `{run_id}`")
+
+
+def _edited(stored: bytes, manifest: RunManifest) -> bytes:
+    """Returns a sealed manifest with its editable sections replaced, and every other as it was written."""
+    document = json.loads(stored)
+    document.update(manifest.model_dump(mode="json", include=set(EDITABLE_SECTIONS)))
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def read_model(path: Path, model: type[M], owner: Callable[[], str]) -> M | None:

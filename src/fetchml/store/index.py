@@ -52,7 +52,17 @@ class RunRow:
 
 
 _COLUMNS = tuple(item.name for item in fields(RunRow))
-_QUOTED = ", ".join(f'"{name}"' for name in _COLUMNS)
+# In brackets, as `group` is a keyword; in double quotes SQLite would take a missing column for its own name as text.
+_QUOTED = ", ".join(f"[{name}]" for name in _COLUMNS)
+_BEYOND_REPAIR = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+_TYPES = (
+    (str, ("run_id", "stamp", "name", "state", "user", "queued_at", "tags", "command")),
+    (str | None, ("started_at", "ended_at", "end_reason", "engine", "host", "group")),
+    (int, ("priority",)),
+    (int | None, ("exit_code",)),
+    (int | float, ("gpus",)),
+)
 
 
 class RunIndex:
@@ -101,14 +111,23 @@ class RunIndex:
         path = self._manifest(run_id)
         stamp = _stamp(path)
         try:
-            return _row(stamp, cast("dict[str, Any]", json.loads(path.read_bytes())))
-        except (OSError, ValueError, KeyError, TypeError):
-            return _damaged(run_id, stamp) if stamp else None
+            row = _row(stamp, cast("dict[str, Any]", json.loads(path.read_bytes())))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            row = None
+        if row is not None and row.run_id == run_id and _is_sound(row):
+            return row
+        return _damaged(run_id, stamp) if stamp else None
 
     def _load(self) -> dict[str, RunRow]:
-        with suppress(sqlite3.Error), closing(self._open()) as database:
-            if database.execute("PRAGMA user_version").fetchone()[0] == _SCHEMA_VERSION:
-                return {row[0]: RunRow(*row) for row in database.execute(f"SELECT {_QUOTED} FROM runs")}  # noqa: S608
+        try:
+            with closing(self._open()) as database:
+                if database.execute("PRAGMA user_version").fetchone()[0] == _SCHEMA_VERSION:
+                    found = database.execute(f"SELECT {_QUOTED} FROM runs")  # noqa: S608
+                    return {row[0]: RunRow(*row) for row in found}
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) in _BEYOND_REPAIR:
+                with suppress(OSError):
+                    self._file.unlink()
         return {}
 
     def _save(self, fresh: Sequence[RunRow], gone: Iterable[str]) -> None:
@@ -164,6 +183,11 @@ def _row(stamp: str, manifest: dict[str, Any]) -> RunRow:
         command=json.dumps(manifest["command"]["argv"]),
         gpus=manifest["resources"]["requested"]["gpus"],
     )
+
+
+def _is_sound(row: RunRow) -> bool:
+    """Tells whether every value has its type: the manifest was read as plain JSON."""
+    return all(isinstance(getattr(row, name), kind) for kind, names in _TYPES for name in names)
 
 
 def _damaged(run_id: str, stamp: str) -> RunRow:

@@ -1,7 +1,9 @@
 """The run store in memory: a faithful twin of the directory, for tests and trying things."""
 
+import shutil
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 
 from fetchml.errors import Conflict, NotFound
@@ -22,7 +24,8 @@ class MemoryRunStore:
         self._manifests: dict[str, RunManifest] = {}
         self._claims: dict[tuple[str, int], Claim] = {}
         self._cancels: dict[str, CancelRequest] = {}
-        self._files = tempfile.TemporaryDirectory(prefix="fetchml-memory-store-")
+        self._files = Path(tempfile.mkdtemp(prefix="fetchml-memory-store-"))
+        weakref.finalize(self, shutil.rmtree, self._files, ignore_errors=True)
 
     def create(self, plan: Plan, manifest: RunManifest) -> None:
         run_id = manifest.identity.run_id
@@ -58,7 +61,9 @@ class MemoryRunStore:
         with self._lock:
             self._check(claim.run_id)
             self.folder(claim.run_id).attempt(claim.attempt).path.mkdir(parents=True, exist_ok=True)
-            return self._claims.setdefault((claim.run_id, claim.attempt), claim) is claim
+            is_new = (claim.run_id, claim.attempt) not in self._claims
+            self._claims.setdefault((claim.run_id, claim.attempt), claim)
+            return is_new
 
     def read_claim(self, run_id: str, attempt: int) -> Claim | None:
         self.folder(run_id)
@@ -68,7 +73,9 @@ class MemoryRunStore:
         with self._lock:
             if self.read_manifest(run_id).seal is not None:
                 raise Conflict(f"run `{run_id}` has ended", code="already-ended")
-            return self._cancels.setdefault(run_id, request) is request
+            is_new = run_id not in self._cancels
+            self._cancels.setdefault(run_id, request)
+            return is_new
 
     def read_cancel(self, run_id: str) -> CancelRequest | None:
         self.folder(run_id)
@@ -77,7 +84,7 @@ class MemoryRunStore:
     def folder(self, run_id: str) -> RunFolder:
         if not is_run_id(run_id):
             raise NotFound(f"`{run_id[:60]}` is not a run id", hint="`fetchml status` lists runs")
-        return RunFolder(Path(self._files.name) / run_id)
+        return RunFolder(self._files / run_id)
 
     def _check(self, run_id: str) -> None:
         self.folder(run_id)

@@ -37,8 +37,6 @@ def test_a_plan_without_a_fault_may_run():
         "script_present": True,
         "workdir_present": True,
         "image_digest": IMAGE_DIGEST,
-        "free_bytes": 10,
-        "needed_bytes": 10,
     }
     assert faults(plan, **everything) == ()
 
@@ -53,7 +51,6 @@ def test_a_plan_without_a_fault_may_run():
         (make_container_plan(), {"image_digest": "sha256:" + "2b" * 32}, "image"),
         (make_container_plan(), {"image_digest": ""}, "image"),
         (make_plan(network=Network.NONE), {}, "network"),
-        (make_plan(), {"free_bytes": 9, "needed_bytes": 10}, "disk"),
         (requesting(gpus=0.5), {}, "gpus"),
         (requesting(gpu_memory_bytes=GIB), {}, "gpu_memory"),
         (make_container_plan(engine=EngineKind.PODMAN, resources=ResourceRequest(gpus=1)), {}, "gpus"),
@@ -76,7 +73,7 @@ def test_each_check_finds_its_fault(plan, facts, name):
 @pytest.mark.parametrize(
     ("plan", "facts"),
     [
-        (make_plan(), {"script_present": None, "workdir_present": None, "image_digest": None, "free_bytes": None}),
+        (make_plan(), {"script_present": None, "workdir_present": None, "image_digest": None}),
         (make_plan(), {"image_digest": "sha256:other"}),
         (make_container_plan(network=Network.NONE), {}),
         (requesting(gpus=1, gpu_memory_bytes=24 * GIB, gpu_vendor=GpuVendor.NVIDIA), {}),
@@ -98,8 +95,6 @@ def test_every_fault_is_found_at_once_and_in_a_fixed_order():
         snapshot_fault="damaged",
         script_present=False,
         workdir_present=False,
-        free_bytes=0,
-        needed_bytes=1,
     )
     assert [fault.check for fault in found] == [
         "plan_sha256",
@@ -111,7 +106,6 @@ def test_every_fault_is_found_at_once_and_in_a_fixed_order():
         "resources.memory",
         "resources.gpus",
         "network",
-        "disk",
     ]
 
 

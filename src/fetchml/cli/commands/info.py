@@ -45,17 +45,18 @@ def show_run(settings: "Settings", run: str, *, json: bool, show_metrics: bool) 
         value = found.manifest.model_dump(mode="json")
         if show_metrics:
             value["metric_values"] = [
-                {"name": item.name, "value": item.value, "step": item.step, "time": item.time}
+                {"name": item.name, "value": item.json_value, "step": item.step, "time": item.time}
                 for item in found.metrics()
             ]
         session.print_json({**value, "folder": str(found.folder.path)})
         return
-    for section in _sections(found):
-        for label, value in section:
-            if value:
-                session.print_line(f"{session.style(f'{label:<14}', 'dim')} {value}")
-        session.print_line()
+    paragraphs = (
+        "\n".join(f"{session.style(f'{label:<14}', 'dim')} {value.rstrip()}" for label, value in section if value)
+        for section in _sections(found)
+    )
+    session.print_line("\n\n".join(filter(None, paragraphs)))
     if show_metrics:
+        session.print_line()
         rows = [
             (session.safe(item.name), f"{item.value:g}", "-" if item.step is None else str(item.step))
             for item in found.metrics()
@@ -168,7 +169,7 @@ def _numbers(manifest: "RunManifest") -> list[tuple[str, str]]:
 
     rows: list[tuple[str, str]] = []
     for name, item in list(manifest.metrics.items())[:_SHOWN]:
-        rows.append(("metric", f"{session.safe(name)} = {item.last:g}  (min {item.minimum:g}, max {item.maximum:g})"))
+        rows.append(("metric", f"{session.safe(name)} = {item}"))
     if len(manifest.metrics) > _SHOWN:
         rows.append(("", f"... and {len(manifest.metrics) - _SHOWN} more; `--json` shows all"))
     if manifest.artifacts is not None:

@@ -13,6 +13,7 @@ from fetchml.errors import ConfigError
 
 if TYPE_CHECKING:
     from fetchml.config.layers import Configuration
+    from fetchml.models.manifest import RunManifest
     from fetchml.service.queue import Accepted
 
 app = command_app()
@@ -108,31 +109,32 @@ def _carry_on(
     """Reports an accepted run, hands it over, and stays with it if asked to."""
     settings, run_id = loaded.settings, accepted.run_id
     assert run_id is not None  # noqa: S101  # only a dry run has none
-    if not (wait or follow):
+    stays = wait or follow
+    if not stays:
         _report(accepted, json=json, quiet=quiet)
     for text in accepted.notes:
         session.note(text)
     if settings.execution_mode == "direct":
         from fetchml.service.direct import run_now
 
-        manifest = run_now(settings, run_id)
-        if wait or follow:
-            _report(accepted, json=json, quiet=quiet)
-        from fetchml.cli.progress import exit_code
+        def show(lines: list[str]) -> None:
+            for line in lines if follow else ():
+                session.print_line(session.safe(line))
 
-        return exit_code([manifest])
+        manifest = run_now(settings, run_id, show)
+        return _finished(accepted, manifest, json=json and stays, quiet=quiet and stays)
     from fetchml.service.dispatch import dispatch
 
     message = dispatch(settings, run_id, accepted.plan)
     if message:
         session.note(message)
-    if not (wait or follow):
+    if not stays:
         return 0
     return _stay(accepted, loaded, follow=follow, json=json, quiet=quiet)
 
 
 def _stay(accepted: "Accepted", loaded: "Configuration", *, follow: bool, json: bool, quiet: bool) -> int:
-    from fetchml.cli.progress import exit_code, wait_with_progress
+    from fetchml.cli.progress import wait_with_progress
     from fetchml.service.up import await_worker
 
     settings, run_id = loaded.settings, accepted.run_id
@@ -145,12 +147,19 @@ def _stay(accepted: "Accepted", loaded: "Configuration", *, follow: bool, json: 
 
         session.note(f"queued {run_id}; Ctrl-C leaves it running")
         show(logs(settings, run_id, follow=True, tail=None))
-    manifests = wait_with_progress(settings, [run_id])
+    (manifest,) = wait_with_progress(settings, [run_id])
+    return _finished(accepted, manifest, json=json, quiet=quiet)
+
+
+def _finished(accepted: "Accepted", manifest: "RunManifest", *, json: bool, quiet: bool) -> int:
+    """Reports a run that has ended, and returns the exit code that tells how."""
+    from fetchml.cli.progress import exit_code
+
     if json:
-        session.print_json({**_as_json(accepted), "manifest": manifests[0].model_dump(mode="json")})
+        session.print_json({**_as_json(accepted), "manifest": manifest.model_dump(mode="json")})
     elif quiet:
-        session.print_line(run_id)
-    return exit_code(manifests)
+        session.print_line(accepted.run_id or "")
+    return exit_code([manifest])
 
 
 def _report(accepted: "Accepted", *, json: bool, quiet: bool) -> None:

@@ -30,7 +30,7 @@ def validate(
                 "schema_version": 1,
                 "run_id": report.run_id,
                 "ok": report.ok,
-                "checked_at": report.checked_at.isoformat(),
+                "checked_at": report.checked_at.isoformat().replace("+00:00", "Z"),
                 "checks": [
                     {"name": c.name, "ok": c.ok, "expected": c.expected, "actual": c.actual} for c in report.checks
                 ],
