@@ -23,9 +23,10 @@ from pathlib import Path
 import fetchml
 import fetchml.metric
 from fetchml import durable
+from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
 from fetchml.engine.choose import EngineSettings
-from fetchml.errors import ConfigError, NotFound
+from fetchml.errors import NotFound
 from fetchml.models.units import MIB
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.snapshot.materialise import SnapshotCache
@@ -107,12 +108,7 @@ class Home:
         try:
             durable.make_folder(self.path, mode=0o700)
         except NotFound as error:
-            raise ConfigError(
-                f"`{self.path}` cannot be the home folder",
-                detail=error.detail,
-                hint="choose another folder with FETCHML_HOME",
-                code="bad-home",
-            ) from error
+            raise bad_home(self.path, error.detail) from error
         reserve = self.path / _RESERVE
         if not reserve.exists():
             durable.reserve_space(reserve, _RESERVE_BYTES)

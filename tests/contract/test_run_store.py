@@ -5,7 +5,7 @@ import gc
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -55,9 +55,8 @@ def directory(tmp_path: Path) -> DirectoryRunStore:
 
 
 @pytest.fixture
-def memory() -> Iterator[MemoryRunStore]:
-    made = MemoryRunStore()
-    yield made
+def memory() -> MemoryRunStore:
+    return MemoryRunStore()
 
 
 @pytest.fixture(params=["directory", "memory"])

@@ -50,6 +50,7 @@ class LazyGroup(TyperGroup):
             import difflib
 
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            session.guess_format(args)
             hint = f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(COMMANDS)}"
             raise ConfigError(f"there is no command `{session.safe(args[0][:60])}`", hint=hint, code="usage")
         return super().resolve_command(ctx, args)

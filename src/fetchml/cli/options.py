@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from fetchml.cli import session
-from fetchml.config.layers import Configuration, load
+from fetchml.config.layers import Configuration, check_home, load
+from fetchml.errors import FetchmlError
 
 
 def _set_json(value: bool) -> bool:
@@ -33,9 +34,13 @@ def prefect_flags(api_url: str | None) -> dict[str, object]:
     return {} if api_url is None else {"prefect.api_url": api_url}
 
 
-def configuration(flags: dict[str, object] | None = None, **options: Any) -> Configuration:
+def configuration(
+    flags: dict[str, object] | None = None, *, home_is_checked: bool = True, **options: Any
+) -> Configuration:
     """Loads the settings of this call and says on stderr what is odd about them."""
     loaded = load(flags, **options)
+    if home_is_checked:
+        check_home(loaded.settings.home)
     for warning in loaded.warnings:
         session.note(f"warning: {warning}")
     session.colour = loaded.settings.color
@@ -55,10 +60,22 @@ def command_app(help_text: str | None = None, **settings: Any) -> typer.Typer:
 
 
 def complete_run(incomplete: str) -> list[tuple[str, str]]:
-    """Completes ids, names and tags of runs."""
+    """Completes ids and names of runs."""
+    return _complete(incomplete, with_ended=True)
+
+
+def complete_unfinished(incomplete: str) -> list[tuple[str, str]]:
+    """Completes ids and names of runs that have not ended."""
+    return _complete(incomplete, with_ended=False)
+
+
+def _complete(incomplete: str, *, with_ended: bool) -> list[tuple[str, str]]:
     from fetchml.store.index import RunIndex
 
-    rows = RunIndex(load().settings.store).rows()[:200]
+    try:
+        rows = [row for row in RunIndex(load().settings.store).rows() if with_ended or not row.is_final][:200]
+    except (FetchmlError, OSError):
+        return []  # a shell would show an error in the middle of the prompt
     found = [(row.run_id, f"{row.state} {row.name}") for row in rows if row.run_id.startswith(incomplete)]
     names = {row.name: row.state for row in rows if row.name.startswith(incomplete)}
     return found + list(names.items())
@@ -71,6 +88,8 @@ RunArgument = Annotated[
 RunsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...", help="Ids, unique prefixes, names, `@` (my latest), `@~1`.", autocompletion=complete_run
+        metavar="RUN...",
+        help="Ids, unique prefixes, names, `@` (my latest), `@~1`.",
+        autocompletion=complete_unfinished,
     ),
 ]

@@ -27,7 +27,7 @@ STATE_STYLES = {
 
 def state_word(state: str, stream: object = None) -> str:
     """Returns a state in its colour; the word says the same without it."""
-    return session.style(state, *STATE_STYLES.get(state, ()), stream=stream)
+    return session.style(session.safe(state), *STATE_STYLES.get(state, ()), stream=stream)
 
 
 def describe(manifest: "RunManifest") -> str:

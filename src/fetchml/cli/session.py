@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from fetchml.errors import FetchmlError
@@ -16,28 +16,76 @@ as_json = False
 quiet = False
 """Whether notes and progress are left out."""
 colour = os.environ.get("FETCHML_COLOR", "auto")
+_held: list[str] = []
 debug = os.environ.get("FETCHML_DEBUG", "").lower() in ("1", "true")
 """Whether tracebacks are shown."""
 
 _COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
+_LINE_MAX = 500
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
-def guess_format(words: Sequence[str]) -> None:
-    """Decides how an error is printed when the command line could not be read."""
+def guess_format(words: Sequence[str], command: Any = None) -> None:
+    """Decides how an error is printed when the command line could not be read.
+
+    Args:
+        words: The command line.
+        command: The command that was typed, if it is known; one that runs scripts leaves their words alone.
+    """
     global as_json
-    own = words[: words.index("--")] if "--" in words else words
+    own = list(words[: words.index("--")] if "--" in words else words)
+    if command is not None and not command.allow_interspersed_args and not hasattr(command, "commands"):
+        own = own[: _first_argument(own, command)]
     as_json = as_json or "--json" in own
 
 
+def _first_argument(words: Sequence[str], command: Any) -> int:
+    """Returns the place of the first word, after the command's own name, that is neither an option nor its value."""
+    takes_value = {name for item in command.params for name in item.opts if name.startswith("-") and not item.is_flag}
+    position = words.index(command.name) + 1 if command.name in words else 0
+    while position < len(words) and words[position].startswith("-"):
+        position += 2 if words[position] in takes_value else 1
+    return position
+
+
+def prepare_streams() -> None:
+    """Makes sure that there is something to print to, and that no character ends a command."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed by the caller: the next file opened would take its number
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # open as long as the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+
+
 def print_json(value: object) -> None:
-    """Prints a result for programs on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Prints a result for programs on stdout; no character in it can do anything to a terminal."""
+    print(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Returns a value as JSON that any terminal can show."""
+    is_utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8)
+    return "\n".join(
+        line if line.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+        for line in text.split("\n")
+    )
 
 
 def print_line(text: str = "") -> None:
     """Prints a line of a result on stdout."""
     print(text)
+
+
+def lose(stream: Any) -> None:
+    """Lets whatever a stream still has to write go nowhere; Python would complain of it again at the end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def note(text: str) -> None:
@@ -46,31 +94,50 @@ def note(text: str) -> None:
 
 
 def note_styled(text: str) -> None:
-    """Prints a note that may be coloured; what comes from outside must be safe already."""
-    if not quiet:
-        print(text, file=sys.stderr)
+    """Prints a note that may be coloured; what comes from outside must be safe already.
+
+    With `--json` notes are held back until the call has ended: an error is then the one document on stderr.
+    """
+    if quiet:
+        return
+    if as_json:
+        _held.append(text)
+    else:
+        _print_error(text)
+
+
+def show_notes() -> None:
+    """Prints the notes that were held back."""
+    for text in _held:
+        _print_error(text)
+    _held.clear()
 
 
 def show_error(error: FetchmlError) -> None:
     """Prints an error on stderr."""
     if as_json:
-        print(json.dumps(error.as_json(), indent=2), file=sys.stderr)
+        _print_error(json.dumps({**error.as_json(), **({"notes": _held} if _held else {})}, indent=2))
         return
-    lines = [f"{style('error:', 'red', 'bold', stream=sys.stderr)} {safe(error.summary, keep_newlines=True)}"]
+    lines = [f"{style('error:', 'red', 'bold', stream=sys.stderr)} {_clipped(error.summary)}"]
     if error.detail:
-        lines.append(safe(error.detail, keep_newlines=True))
+        lines.append(_clipped(error.detail))
     if error.hint:
-        lines.append(f"{style('hint:', 'cyan', 'bold', stream=sys.stderr)} {safe(error.hint)}")
-    print("\n".join(lines), file=sys.stderr)
+        lines.append(f"{style('hint:', 'cyan', 'bold', stream=sys.stderr)} {safe(_clipped(error.hint))}")
+    _print_error("\n".join(lines))
 
 
-def exit_code_of(error: OSError) -> int:
-    """Returns the exit code of an operating system error that reached the top."""
-    from pathlib import Path
+def _print_error(text: str) -> None:
+    """Prints on stderr; what cannot be said there is lost, and changes nothing."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        lose(sys.stderr)
 
-    from fetchml.durable import translate
 
-    return translate(error, "use", Path(str(error.filename or "?"))).exit_code
+def _clipped(text: str) -> str:
+    """Returns a text with no line longer than anyone reads."""
+    lines = safe(text, keep_newlines=True).split("\n")
+    return "\n".join(line if len(line) <= _LINE_MAX else line[:_LINE_MAX] + " ..." for line in lines)
 
 
 def safe(text: str, *, keep_newlines: bool = False) -> str:

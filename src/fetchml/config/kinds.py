@@ -65,6 +65,28 @@ class Text:
         return value
 
 
+class ImageName(Text):
+    """The name of a container image, or its id.
+
+    Grammar: distribution/reference, as Docker and Podman read it.
+    """
+
+    _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+    _REFERENCE = re.compile(
+        r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"
+        rf"{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?|sha256:[0-9a-f]{{64}}",
+        re.ASCII,
+    )
+
+    def from_text(self, text: str) -> object:
+        super().from_text(text)
+        if self._REFERENCE.fullmatch(text) is None or len(re.split(r"[:@](?!.*/)", text)[0]) > 255:
+            raise ConfigError(
+                f"`{_short(text)}` is not the name of an image", detail="expected for example `python:3.12-slim`"
+            )
+        return text
+
+
 class Choice:
     """One of a few words."""
 

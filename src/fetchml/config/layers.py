@@ -117,12 +117,44 @@ def _exists(user_file: Path) -> bool:
         ) from error
 
 
-def find_project_file(cwd: Path | None = None) -> Path | None:
-    """Returns the nearest `fetchml.yaml` in the folder or above it, or None."""
+def current_folder() -> Path:
+    """Returns the current folder.
+
+    Raises:
+        ConfigError: It was deleted.
+    """
     try:
-        folder = (cwd or Path.cwd()).absolute()
+        return Path.cwd()
     except OSError as error:
         raise ConfigError("the current folder does not exist any more", hint="change into another folder") from error
+
+
+def check_home(home: Path) -> None:
+    """Checks that a home folder is one, or is not there yet.
+
+    Raises:
+        ConfigError: Something else has its place.
+    """
+    for folder in (home, *home.parents):
+        if folder.is_dir():
+            return
+        if os.path.lexists(folder):
+            raise bad_home(home, f"`{folder}` is not a folder")
+
+
+def bad_home(home: Path, why: str | None) -> ConfigError:
+    """Returns the error for a place where no home folder can be."""
+    return ConfigError(
+        f"`{home}` cannot be the home folder",
+        detail=why,
+        hint="choose another folder with FETCHML_HOME",
+        code="bad-home",
+    )
+
+
+def find_project_file(cwd: Path | None = None) -> Path | None:
+    """Returns the nearest `fetchml.yaml` in the folder or above it, or None."""
+    folder = (cwd or current_folder()).absolute()
     for candidate in (folder, *folder.parents):
         file = candidate / PROJECT_FILE
         if file.exists():
@@ -133,7 +165,10 @@ def find_project_file(cwd: Path | None = None) -> Path | None:
 def _home(flags: Mapping[str, object], from_environment: Mapping[str, tuple[str, object]]) -> Path:
     chosen = flags.get("home") or from_environment.get("home", ("", None))[1] or by_key()["home"].default
     try:
-        return Path(cast("Path", chosen)).expanduser().absolute()
+        home = Path(cast("Path", chosen)).expanduser()
+        if str(chosen).startswith("~") and not os.path.isabs(os.environ.get("HOME", "/")):
+            raise RuntimeError("HOME is not an absolute path")
+        return home.absolute()
     except RuntimeError as error:
         raise ConfigError(
             "the home folder of this user is unknown", hint="set FETCHML_HOME to a folder of yours"

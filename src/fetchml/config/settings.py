@@ -15,6 +15,7 @@ from fetchml.config.kinds import (
     DurationKind,
     Flag,
     Folder,
+    ImageName,
     Kind,
     Number,
     Size,
@@ -53,7 +54,7 @@ class Settings:
         "auto",
         "What starts runs; auto takes the first of docker, podman, process that answers",
     )
-    image: str = _setting("image", Text(512), "python:3.12-slim", "Base image of runs in containers")
+    image: str = _setting("image", ImageName(512), "python:3.12-slim", "Base image of runs in containers")
     execution_mode: str = _setting(
         "execution_mode",
         Choice("queue", "direct"),

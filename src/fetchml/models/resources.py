@@ -44,7 +44,9 @@ class ResourceRequest(Model):
     @model_validator(mode="after")
     def _whole_above_one(self) -> Self:
         if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise ValueError("above one GPU the number must be whole: shares of several devices are never summed")
+            raise ValueError(
+                "--gpus: above one GPU the number must be whole, as shares of several devices are never summed"
+            )
         return self
 
 

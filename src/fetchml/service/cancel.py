@@ -1,14 +1,16 @@
 """Cancels runs: a waiting one at once, a started one through whoever drives it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.daemons.wake import REPAIR, wake
-from fetchml.errors import Conflict, Forbidden
+from fetchml.durable import STORAGE_FULL
+from fetchml.errors import Conflict, FetchmlError, Forbidden
 from fetchml.execution.cancel import cancel_unstarted
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
@@ -48,17 +50,30 @@ def cancel(settings: Settings, targets: Sequence[str], *, wait: bool, reason: st
     rows = RunIndex(settings.store).rows()
     chosen = list(dict.fromkeys(select(rows, target) for target in targets))
     for row in chosen:
+        if row.state == "damaged":
+            home.store.read_manifest(row.run_id)  # says what is wrong with it
         if row.is_final:
             raise Conflict(f"run `{row.run_id}` has ended: it is `{row.state}`", code="already-ended")
         if row.user != user_name():
             raise Forbidden(
                 f"run `{row.run_id}` belongs to `{row.user}`", hint="ask them to cancel it", code="not-your-run"
             )
-    outcomes = [_cancel(home, row.run_id, reason) for row in chosen]
+    outcomes = [_with_reserve(home, partial(_cancel, home, row.run_id, reason)) for row in chosen]
     wake(home.wake_pipe, REPAIR)
     if not wait:
         return outcomes
     return [_await_end(home, outcome) for outcome in outcomes]
+
+
+def _with_reserve(home: Home, call: Callable[[], CancelOutcome]) -> CancelOutcome:
+    """Calls, on a full disk once more with the space that is kept back: stopping a run must be possible there."""
+    try:
+        return call()
+    except FetchmlError as error:
+        if error.code != STORAGE_FULL:
+            raise
+    home.release_reserve()
+    return call()
 
 
 def _cancel(home: Home, run_id: str, reason: str | None) -> CancelOutcome:

@@ -12,6 +12,8 @@ from fetchml.execution.output import Listener
 from fetchml.execution.ownership import owning
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
+from fetchml.models.claim import CancelRequest
+from fetchml.models.host import user_name
 from fetchml.models.manifest import RunManifest
 from fetchml.service.engines import engine_maker
 
@@ -34,5 +36,13 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
     claim = run_claim(plan, run_id, FIRST_ATTEMPT, worker="direct", now=datetime.now(UTC), device_ids=device_ids)
     if not home.store.claim(claim):
         raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
+    driver = Driver(home, discovery, listener, engines=engine_maker(settings))
     with owning(home.store.folder(run_id).attempt(FIRST_ATTEMPT)):
-        return Attempt(Driver(home, discovery, listener, engines=engine_maker(settings)), claim).execute()
+        try:
+            return Attempt(driver, claim).execute()
+        except KeyboardInterrupt:
+            # Nobody else would ever end it.
+            by = user_name()
+            home.store.request_cancel(run_id, CancelRequest(by=by, at=driver.now(), reason="interrupted"))
+            state = Attempt(driver, claim).execute().status.state
+            raise KeyboardInterrupt(f"interrupted; the run is {state}") from None

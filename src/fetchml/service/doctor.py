@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fetchml.config.layers import Configuration
+from fetchml.config.layers import Configuration, check_home
 from fetchml.config.settings import Settings
 from fetchml.daemons.server import check_versions
 from fetchml.daemons.worker import read_worker_state
 from fetchml.engine.choose import make_engine
-from fetchml.errors import FetchmlError
+from fetchml.errors import ConfigError, FetchmlError
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.plan import EngineKind
@@ -61,6 +61,10 @@ def doctor(configuration: Configuration, *, repair: bool) -> list[Finding]:
     findings += _versions()
     findings += _resources()
     findings += _engines(home, settings)
+    try:
+        check_home(settings.home)
+    except ConfigError:
+        return findings  # nothing more can be looked at
     status = server_status(settings)
     findings += _services(settings, status)
     findings += _runs(home, settings, status, repair=repair)
@@ -70,6 +74,9 @@ def doctor(configuration: Configuration, *, repair: bool) -> list[Finding]:
 def _home(settings: Settings) -> Iterator[Finding]:
     path = settings.home
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir():
+        yield Finding("home", Level.ERROR, f"`{existing}` is not a folder", "choose another folder with FETCHML_HOME")
+        return
     if not os.access(existing, os.W_OK):
         yield Finding("home", Level.ERROR, f"`{existing}` cannot be written", "choose another folder with FETCHML_HOME")
         return
@@ -141,7 +148,8 @@ def _services(settings: Settings, status: ServerStatus) -> Iterator[Finding]:
     if status.api_url is None:
         yield Finding("server", Level.WARNING, "the private Prefect server is not running", "`fetchml up` starts it")
     elif not status.server_answers:
-        yield Finding("server", Level.ERROR, f"{status.api_url} does not answer", "`fetchml up` starts what is missing")
+        hint = "`fetchml up` starts it anew" if status.is_private else "check `prefect.api_url` or PREFECT_API_URL"
+        yield Finding("server", Level.ERROR, f"{status.api_url} does not answer", hint)
     else:
         yield Finding("server", Level.OK, f"{status.api_url} answers")
         try:

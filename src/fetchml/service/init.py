@@ -1,5 +1,6 @@
 """Writes a commented `fetchml.yaml` for a project."""
 
+import os
 from pathlib import Path
 
 from fetchml.config.layers import PROJECT_FILE
@@ -20,7 +21,7 @@ def init(folder: Path, *, force: bool) -> Path:
         Conflict: There is one already.
     """
     path = folder / PROJECT_FILE
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise Conflict(f"`{path}` exists already", hint="`fetchml init --force` replaces it", code="file-exists")
     write_atomic(path, project_template().encode())
     return path

@@ -187,6 +187,8 @@ def _check_texts(request: QueueRequest) -> None:
             faults.append(f"the {what} `{text[:70]!r}`: expected 1 to {MAX_NAME} printable characters")
         elif text is not None and (text.startswith(("@", "-")) or "/" in text):
             faults.append(f"the {what} `{text}`: it may not begin with `@` or `-`, or contain `/`")
+    if request.note is not None and not _is_text(request.note):
+        faults.append("the note is not valid UTF-8")
     if request.note is not None and len(request.note.encode("utf-8", "replace")) > MAX_NOTE_BYTES:
         faults.append(f"the note is longer than {format_size(MAX_NOTE_BYTES)}")
     if len(request.tags) > MAX_TAGS:
@@ -195,6 +197,14 @@ def _check_texts(request: QueueRequest) -> None:
         raise ConfigError(
             faults[0] if len(faults) == 1 else "several values are not accepted", detail="\n".join(faults[1:]) or None
         )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_space(home: Home) -> None:

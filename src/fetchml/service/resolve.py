@@ -30,13 +30,22 @@ from fetchml.models.plan import (
     Plan,
 )
 from fetchml.models.resources import HostCapacity, ResourceRequest
-from fetchml.models.units import GIB
+from fetchml.models.units import GIB, format_size
 from fetchml.objects.port import ObjectStore
 from fetchml.preflight.check import Facts, check
 from fetchml.service.engines import engine_maker
 from fetchml.snapshot.capture import Limits, Snapshot, capture
 from fetchml.snapshot.git import GitState, git_state, git_top
 
+_FLAGS = {
+    "gpus": "--gpus",
+    "gpu_memory_bytes": "--gpu-memory",
+    "cpus": "--cpus",
+    "memory_bytes": "--memory",
+    "shm_bytes": "resources.shm",
+    "max_runtime_s": "--max-runtime",
+}
+"""How users name what a request asks for."""
 _DEFAULT_CPUS = 2.0
 _DEFAULT_MEMORY = 8 * GIB
 
@@ -139,6 +148,8 @@ def _command(words: Words, root: Path, cwd: Path) -> Command:
             raise ConfigError(
                 "an argument is not valid UTF-8", detail=repr(word[:60]), hint="pass such a name in a file"
             ) from error
+    if words.script == "" or (words.script is None and not words.argv[0]):
+        raise ConfigError("the name of the script or program is empty", hint="give the path of a script")
     workdir = os.path.relpath(cwd, root)
     workdir = "" if workdir == "." else workdir
     if words.script is None:
@@ -287,6 +298,18 @@ def _has_folder(snapshot: Snapshot, workdir: str) -> bool | None:
 
 
 def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False)[0]
+    found = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in found["loc"])
-    return f"{where}: {found['msg']}" if where else found["msg"]
+    bounds = found.get("ctx", {})
+    show = format_size if where.endswith("_bytes") else "{:g}".format
+    match found["type"]:
+        case "greater_than_equal":
+            text = f"at least {show(bounds['ge'])} is needed"
+        case "less_than_equal":
+            text = f"at most {show(bounds['le'])} is accepted"
+        case "too_long":
+            text = f"at most {bounds['max_length']} words are accepted"
+        case _:
+            text = found["msg"].removeprefix("Value error, ")
+    flag = _FLAGS.get(where, where)
+    return f"{flag}: {text}" if flag else text

@@ -116,12 +116,13 @@ def server_status(settings: Settings) -> ServerStatus:
     server, worker = PrivateServer(settings), LocalWorker(settings)
     is_private = settings.prefect_api_url is None
     api_url = settings.prefect_api_url or server.api_url
+    answers = api_url is not None and is_healthy(api_url, timeout_s=5)
     return ServerStatus(
         api_url=api_url,
         ui_url=api_url.removesuffix("/").removesuffix("/api") if api_url else None,
         is_private=is_private,
-        server_alive=server.daemon.is_alive() if is_private else api_url is not None,
-        server_answers=api_url is not None and is_healthy(api_url, timeout_s=5),
+        server_alive=server.daemon.is_alive() if is_private else answers,
+        server_answers=answers,
         server_pid=server.daemon.pid() if is_private else None,
         worker_alive=worker.daemon.is_alive(),
         worker_pid=worker.daemon.pid(),

@@ -17,6 +17,7 @@ from typing import Any, cast
 from fetchml.models.ids import is_run_id
 
 FINAL = ("completed", "failed", "cancelled", "refused")
+_STATES = (*FINAL, "queued", "preparing", "running", "finalizing", "unreachable")
 _SCHEMA_VERSION = 1
 
 
@@ -114,9 +115,10 @@ class RunIndex:
             row = _row(stamp, cast("dict[str, Any]", json.loads(path.read_bytes())))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             row = None
-        if row is not None and row.run_id == run_id and _is_sound(row):
+        if row is not None and row.run_id == run_id and _is_sound(row) and row.state in _STATES:
             return row
-        return _damaged(run_id, stamp) if stamp else None
+        # A folder appears with its manifest in it: one without has lost it, or is gone meanwhile.
+        return _damaged(run_id, stamp) if stamp or path.parent.is_dir() else None
 
     def _load(self) -> dict[str, RunRow]:
         try:

@@ -73,7 +73,9 @@ RULES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("ignore_files", "expected"), RULES, ids=str)
+@pytest.mark.parametrize(
+    ("ignore_files", "expected"), RULES, ids=lambda value: str(value) if isinstance(value, dict) else "taken"
+)
 def test_what_git_leaves_out_is_left_out(
     project: Path, write: Write, git: Git, ignore_files: dict[str, str], expected: set[str]
 ) -> None:

@@ -25,7 +25,7 @@ def doctor(
     """Check this host and mend what can be mended; exit 6 if something is wrong."""
     from fetchml.service.doctor import doctor as look
 
-    findings = look(configuration(prefect_flags(prefect_api_url)), repair=repair)
+    findings = look(configuration(prefect_flags(prefect_api_url), home_is_checked=False), repair=repair)
     failed = any(item.level == "error" for item in findings)
     if json:
         session.print_json(

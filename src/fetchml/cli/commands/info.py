@@ -72,7 +72,7 @@ def _sections(found: "Info") -> list[list[tuple[str, str]]]:
         _what(manifest),
         _where(manifest),
         _numbers(manifest),
-        [("folder", str(found.folder.path)), ("manifest", str(found.folder.manifest))],
+        [("folder", session.safe(str(found.folder.path))), ("manifest", session.safe(str(found.folder.manifest)))],
     ]
 
 
@@ -119,7 +119,10 @@ def _what(manifest: "RunManifest") -> list[tuple[str, str]]:
     return [
         ("plan", f"{manifest.plan.plan_sha256}  trust {manifest.plan.trust_level}"),
         ("code", f"{manifest.identity.commit_id[:16]}  {session.safe(commit)}"),
-        ("environment", f"Python {environment.python or '?'}, {len(environment.packages)} packages, {how}"),
+        (
+            "environment",
+            session.safe(f"Python {environment.python or '?'}, {len(environment.packages)} packages, {how}"),
+        ),
         ("image", session.safe(image)),
     ]
 
@@ -142,11 +145,11 @@ def _where(manifest: "RunManifest") -> list[tuple[str, str]]:
             if holds
         ]
         why = f", as {session.safe(manifest.metadata.engine_reason)}" if manifest.metadata.engine_reason else ""
-        rows.append(("engine", f"{sandbox.engine} {sandbox.engine_version}{why}"))
+        rows.append(("engine", f"{sandbox.engine} {session.safe(sandbox.engine_version or '')}{why}"))
         rows.append(("isolation", ", ".join(fences) or "none"))
     if manifest.placement is not None:
         devices = ", ".join(manifest.placement.device_ids) or "no GPU"
-        rows.append(("host", f"{manifest.placement.host}, {session.safe(devices)}"))
+        rows.append(("host", session.safe(f"{manifest.placement.host}, {devices}")))
     asked, used = manifest.resources.requested, manifest.resources.actual
     rows.append(
         (
@@ -160,7 +163,7 @@ def _where(manifest: "RunManifest") -> list[tuple[str, str]]:
         rows.append(("used", f"{cpu}, {peak}"))
     if manifest.prefect is not None:
         base = manifest.prefect.api_url.removesuffix("/api")
-        rows.append(("prefect", f"{base}/runs/flow-run/{manifest.prefect.flow_run_id}"))
+        rows.append(("prefect", session.safe(f"{base}/runs/flow-run/{manifest.prefect.flow_run_id}")))
     return rows
 
 

@@ -1,12 +1,12 @@
 """`fetchml init`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fetchml.cli import session
 from fetchml.cli.options import Json, Quiet, command_app
+from fetchml.config.layers import current_folder
 
 app = command_app()
 
@@ -20,9 +20,9 @@ def init(
     """Write a commented fetchml.yaml for this project."""
     from fetchml.service.init import init as write
 
-    path = write(Path.cwd(), force=force)
+    path = write(current_folder(), force=force)
     if json:
         session.print_json({"schema_version": 1, "path": str(path)})
     else:
-        session.print_line(f"wrote {path}")
+        session.print_line(f"wrote {session.safe(str(path))}")
         session.note("every setting is in it, commented out; `fetchml queue SCRIPT` works as it is")

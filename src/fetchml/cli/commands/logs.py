@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fetchml.cli import session
-from fetchml.cli.options import Quiet, RunArgument, command_app, configuration
+from fetchml.cli.options import Json, Quiet, RunArgument, command_app, configuration
 
 app = command_app()
 
@@ -18,6 +18,7 @@ def logs(
     run: RunArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", "-n", min=0, help="Begin this many lines from the end.")] = None,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show the output of a run.
@@ -26,7 +27,11 @@ def logs(
     """
     from fetchml.service.logs import logs as read
 
-    show(read(configuration().settings, run, follow=follow, tail=tail))
+    chunks = read(configuration().settings, run, follow=follow, tail=tail)
+    if json:
+        session.print_json({"schema_version": 1, "output": b"".join(chunks).decode("utf-8", "replace")})
+    else:
+        show(chunks)
 
 
 def show(chunks: Iterable[bytes]) -> None:

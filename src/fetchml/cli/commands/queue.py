@@ -110,7 +110,9 @@ def _carry_on(
     settings, run_id = loaded.settings, accepted.run_id
     assert run_id is not None  # noqa: S101  # only a dry run has none
     stays = wait or follow
-    if not stays:
+    if stays:
+        session.note(f"queued {run_id}; Ctrl-C leaves it running")
+    else:
         _report(accepted, json=json, quiet=quiet)
     for text in accepted.notes:
         session.note(text)
@@ -145,7 +147,6 @@ def _stay(accepted: "Accepted", loaded: "Configuration", *, follow: bool, json: 
         from fetchml.cli.commands.logs import show
         from fetchml.service.logs import logs
 
-        session.note(f"queued {run_id}; Ctrl-C leaves it running")
         show(logs(settings, run_id, follow=True, tail=None))
     (manifest,) = wait_with_progress(settings, [run_id])
     return _finished(accepted, manifest, json=json, quiet=quiet)

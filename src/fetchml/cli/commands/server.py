@@ -26,11 +26,11 @@ def status(prefect_api_url: PrefectApiUrl = None, json: Json = False, quiet: Qui
     if json:
         session.print_json(as_json(found))
     else:
-        session.print_line(f"server   {_server(found)}")
+        session.print_line(f"server   {session.safe(_server(found))}")
         session.print_line(f"worker   {f'running, pid {found.worker_pid}' if found.worker_alive else 'not running'}")
         if found.ui_url and found.server_answers:
-            session.print_line(f"UI       {found.ui_url}")
-        session.print_line(f"home     {found.home}")
+            session.print_line(f"UI       {session.safe(found.ui_url)}")
+        session.print_line(f"home     {session.safe(str(found.home))}")
         if not (found.server_answers and found.worker_alive):
             session.note("`fetchml up` starts what is missing")
     return 0 if found.server_answers and found.worker_alive else Unavailable.exit_code

@@ -60,9 +60,7 @@ def _text(settings: "Settings", limit: int, *, json: bool) -> str:
 
     found = overview(settings, limit)
     if json:
-        from json import dumps
-
-        return dumps(_as_json(found), indent=2, ensure_ascii=False)
+        return session.json_text(_as_json(found))
     counts = [f"{found.counts[state]} {state_word(state)}" for state in _ORDER if found.counts.get(state)]
     lines = [" · ".join(counts) if counts else "no runs yet; `fetchml queue SCRIPT` queues one"]
     if not found.worker_alive and any(found.counts.get(state) for state in ("queued", "running", "preparing")):
@@ -84,7 +82,7 @@ def _row(item: "Listed") -> tuple[str, ...]:
         str(row.priority),
         _ago(row.queued_at),
         _ran(row.started_at, row.ended_at),
-        row.engine or "-",
+        session.safe(row.engine or "-"),
         _why(item),
     )
 
@@ -114,8 +112,11 @@ def _ran(started: str | None, ended: str | None) -> str:
 
     if started is None:
         return "-"
-    end = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
-    return format_duration((end - datetime.fromisoformat(started)).total_seconds())
+    try:
+        end = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
+        return format_duration((end - datetime.fromisoformat(started)).total_seconds())
+    except (ValueError, TypeError):
+        return "?"
 
 
 def _as_json(found: "Overview") -> dict[str, object]:

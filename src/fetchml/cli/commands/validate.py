@@ -21,6 +21,7 @@ def validate(
     quiet: Quiet = False,
 ) -> int:
     """Check the record of a run: schema, plan hash, code, seal, every file's digest. Exit 7 if something is wrong."""
+    from fetchml.models.units import plural
     from fetchml.service.validate import validate as check
 
     report = check(configuration().settings, run)
@@ -46,7 +47,7 @@ def validate(
                 session.print_line(f"{session.style('ok', 'green')}     {session.safe(item.name)}")
         failed = sum(not item.ok for item in report.checks)
         session.print_line(
-            f"{report.run_id}: {len(report.checks)} checks, "
+            f"{report.run_id}: {plural(len(report.checks), 'check')}, "
             + (session.style("all passed", "green") if report.ok else session.style(f"{failed} failed", "red"))
         )
     return 0 if report.ok else Corrupt.exit_code

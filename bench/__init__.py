@@ -1,0 +1,1 @@
+"""Measures fetchml against its peers, on one machine, in one run: `python -m bench`."""
