@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
@@ -179,6 +178,8 @@ def check_versions() -> None:
 
 
 def _version(name: str) -> tuple[int, ...]:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         text = version(name)
     except PackageNotFoundError:

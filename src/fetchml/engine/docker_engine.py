@@ -27,6 +27,7 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 _CHUNK = 64 * 1024
 _LOG_MIN_BYTES = 256 * MIB
 _POLL_S = 0.1
+_FIRST_POLL_S = 0.005
 _NAME_WAIT_S = 10
 _NEVER = "0001-01-01"
 
@@ -83,7 +84,7 @@ class DockerEngine:
         import docker.errors
 
         deadline = time.monotonic() + _NAME_WAIT_S
-        while (existing := self._find(spec.name)) is None:
+        while True:
             try:
                 with _translated(self.host):
                     return self._create(spec)
@@ -92,13 +93,13 @@ class DockerEngine:
             except docker.errors.APIError as error:
                 if not _is_name_taken(error):
                     raise StartFailed("the engine refuses the container", detail=_explained(error)) from error
-                # A name is taken some time before its container can be seen.
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(_POLL_S)
-        if existing is None or {name: existing.labels.get(name) for name in spec.labels} != spec.labels:
-            raise Conflict(f"another container uses the name `{spec.name}`", code="name-taken")
-        return None
+            existing = self._find(spec.name)
+            if existing is not None and {name: existing.labels.get(name) for name in spec.labels} == spec.labels:
+                return None
+            # A name is taken some time before its container can be seen.
+            if existing is not None or time.monotonic() > deadline:
+                raise Conflict(f"another container uses the name `{spec.name}`", code="name-taken")
+            time.sleep(_POLL_S)
 
     def start(self, name: str) -> None:
         import docker.errors
@@ -124,7 +125,7 @@ class DockerEngine:
         return cgroup_usage(pid) if pid else Usage()
 
     def output(self, name: str, skip_bytes: int) -> Iterator[bytes]:
-        cursor = LogCursor()
+        cursor, pause = LogCursor(), _FIRST_POLL_S
         while True:
             # Following loses a last line that has no newline, and breaks when the daemon restarts: once the container
             # has ended the rest is read again.
@@ -137,7 +138,8 @@ class DockerEngine:
                     skip_bytes = max(0, skip_bytes - len(fresh))
                 if ended:
                     return
-            time.sleep(_POLL_S)
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_S)
 
     def stop(self, name: str, grace_s: float) -> None:
         import docker.errors

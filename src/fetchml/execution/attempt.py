@@ -8,6 +8,7 @@ is adopted, a stop that was begun is finished, an end that was written down is f
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fetchml import durable
@@ -71,6 +72,10 @@ class Attempt:
         self.plan = self._store.read_plan(claim.run_id)
         self.engine = driver.engines(self.plan.engine, driver.home.engines)
         self._code: Path | None = None
+
+    @cached_property
+    def _engine_version(self) -> str:
+        return self.engine.facts().version
 
     @property
     def manifest(self) -> RunManifest:
@@ -211,8 +216,14 @@ class Attempt:
 
     def _write_end(self, ended: Ended) -> Ended:
         """Makes an end durable before anything follows from it; the first one counts."""
-        with suppress(FetchmlError):  # on a full disk the seal itself decides
-            durable.create_exclusive(self.folder.ended, ended.model_dump_json(indent=2).encode() + b"\n")
+        content = ended.model_dump_json(indent=2).encode() + b"\n"
+        try:
+            durable.create_exclusive(self.folder.ended, content)
+        except FetchmlError:
+            # Space is kept back for this moment; if that is not enough, the seal itself decides.
+            self._driver.home.release_reserve()
+            with suppress(FetchmlError):
+                durable.create_exclusive(self.folder.ended, content)
         return self._written_end() or ended
 
     def _not_started(self, facts: EndFacts) -> Ended:
@@ -315,7 +326,7 @@ class Attempt:
         self.engine.create(spec)
         record = ContainerRecord(
             name=spec.name,
-            engine=f"{self.engine.kind} {self.engine.facts().version}",
+            engine=f"{self.engine.kind} {self._engine_version}",
             image=spec.image,
             argv=spec.argv,
             env_names=tuple(sorted(spec.env)),
@@ -333,7 +344,7 @@ class Attempt:
         isolates = self.plan.engine.isolates
         return Sandbox(
             engine=self.plan.engine,
-            engine_version=self.engine.facts().version,
+            engine_version=self._engine_version,
             container=self.name,
             network=self.plan.network,
             user=self._user(),

@@ -43,6 +43,8 @@ class OutputRecorder:
         self._folder = folder
         self._max_bytes = max_bytes
         self._listener = listener
+        self._lock = threading.Lock()
+        self._closed = False
         self._inbox = folder.inbox / "metrics.jsonl"
         # After a crash the live metrics may have gaps or repetitions; their sources have not.
         self._inbox_offset = rewrite_metrics(folder) if folder.metrics.exists() else 0
@@ -61,8 +63,13 @@ class OutputRecorder:
     def record(self, chunks: Iterable[bytes]) -> None:
         """Takes output until there is no more."""
         for chunk in chunks:
-            self._take(chunk)
-        self._pass_on(b"\n" if self._partial else b"")
+            with self._lock:
+                if self._closed:
+                    return  # whoever watched has given up
+                self._take(chunk)
+        with self._lock:
+            if not self._closed:
+                self._pass_on(b"\n" if self._partial else b"")
 
     def read_inbox(self) -> None:
         """Takes over metrics that the payload logged since the last call."""
@@ -74,6 +81,8 @@ class OutputRecorder:
 
     def close(self) -> None:
         """Makes the log durable and closes it."""
+        with self._lock:
+            self._closed = True
         try:
             os.fsync(self._log)
         except OSError as error:

@@ -10,8 +10,12 @@ from importlib import import_module
 from typing import Any, cast
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.events.worker import EventsWorker
 from prefect.exceptions import TerminationSignal
 from prefect.flow_engine import run_flow
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import get_current_settings
 
 from fetchml.blocks.connect import engine_maker
 from fetchml.config.layers import load
@@ -24,11 +28,31 @@ from fetchml.flows.run_experiment import final_state, run_experiment
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest, ClaimKind
+from fetchml.prefect_api.client import PrefectClient
 
+_DRAIN_S = 5
 _logger = logging.getLogger("fetchml.flow")
 
-# Prefect imports it on a flow's first call: 40 ms in each child, unless the process they are forked from has it.
-import_module("prefect.utilities.visualization")
+# What Prefect and others import on first use: 100 ms in each child, unless the process they are forked from has it.
+for _name in (
+    "prefect.utilities.visualization",
+    "prefect.task_engine",
+    "prefect._internal.states",
+    "prefect.concurrency._asyncio",
+    "prefect.concurrency._events",
+    "prefect.concurrency._sync",
+    "prefect.concurrency.services",
+    "anyio._backends._asyncio",
+    "anyio.streams.memory",
+    "anyio.streams.stapled",
+    "anyio.streams.tls",
+    "fetchml.gpus.nvml",
+    "netrc",
+    "encodings.ascii",
+    "encodings.utf_16_be",
+):
+    with suppress(ImportError):  # inner modules of another version
+        import_module(_name)
 
 
 def main(job: dict[str, object]) -> int:
@@ -53,6 +77,8 @@ def main(job: dict[str, object]) -> int:
                 return 1  # this process was told to end; the next one adopts what runs
             except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run goes on without it
                 _logger.warning("the flow run of %s broke off: %s", run_id, _line(error))
+            finally:
+                _drain()
         if home.store.read_manifest(run_id).seal is not None:
             return 0
         code = _without_prefect(home, run_id, attempt)
@@ -62,15 +88,24 @@ def main(job: dict[str, object]) -> int:
 
 
 def _run_flow(home: Home, run_id: str, flow_run_id: str) -> None:
-    with get_client(sync_client=True) as client:
-        flow_run = client.read_flow_run(cast("Any", flow_run_id))
+    with PrefectClient(str(get_current_settings().api.url)) as client:
+        flow_run = FlowRun.model_validate(client.get(f"/flow_runs/{flow_run_id}"))
     state = flow_run.state
     if state is not None and (state.is_cancelled() or state.is_cancelling()):
         with suppress(Conflict):
             home.store.request_cancel(run_id, CancelRequest(by=BY_PREFECT, at=datetime.now(UTC)))
     if state is not None and state.is_final():
         return
+    # For a flow run of a deployment Prefect would first open a websocket, to be told of suspensions.
+    flow_run = flow_run.model_copy(update={"deployment_id": None})
     run_flow(run_experiment, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+
+
+def _drain() -> None:
+    """Lets Prefect send what it has queued; a forked process ends without its exit handlers."""
+    for service in (APILogWorker, EventsWorker):
+        with suppress(Exception):
+            service.drain_all(timeout=_DRAIN_S)
 
 
 def _without_prefect(home: Home, run_id: str, attempt: int) -> int:

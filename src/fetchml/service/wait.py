@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.errors import Unavailable
@@ -10,7 +11,8 @@ from fetchml.service.select import select
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.index import RunIndex
 
-_POLL_S = 0.2
+_POLL_S = 0.02
+"""A look at a file's time stamp; the file is read when that has changed."""
 
 Observer = Callable[[RunManifest], None]
 """Called with a run's manifest whenever its state has changed."""
@@ -36,11 +38,16 @@ def wait(
     run_ids = list(dict.fromkeys(select(rows, target).run_id for target in targets))
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     seen: dict[str, object] = {}
+    stamps: dict[str, object] = {}
     ended: dict[str, RunManifest] = {}
     while True:
         for run_id in run_ids:
             if run_id in ended:
                 continue
+            stamp = _stamp(store.folder(run_id).manifest)
+            if stamps.get(run_id) == stamp:
+                continue
+            stamps[run_id] = stamp
             manifest = store.read_manifest(run_id)
             if seen.get(run_id) != manifest.status.state:
                 seen[run_id] = manifest.status.state
@@ -55,3 +62,11 @@ def wait(
                 f"still not ended: {left}", hint="they go on; wait again or look with `fetchml status`", code="timeout"
             )
         time.sleep(_POLL_S)
+
+
+def _stamp(path: Path) -> object:
+    try:
+        status = path.stat()
+    except OSError:
+        return object()  # like no other: the read that follows tells what is wrong
+    return status.st_ino, status.st_mtime_ns
