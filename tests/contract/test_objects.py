@@ -204,12 +204,7 @@ def test_a_file_that_changed_is_refused_and_not_stored(objects: ObjectStore, tmp
     assert not objects.has(digest)
 
 
-def test_a_batch_goes_on_after_a_file_that_changed(
-    objects: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if isinstance(objects, MemoryObjects):
-        reason = "BUG: the twin keeps the bytes of the file it refused"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_batch_goes_on_after_a_file_that_changed(objects: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"as it is now")
     with objects.batch() as batch:
         batch.put_bytes(b"other")
@@ -224,12 +219,7 @@ def test_a_file_that_is_gone_is_not_found(objects: ObjectStore, tmp_path: Path) 
         batch.put_file(tmp_path / "gone", MISSING)
 
 
-def test_a_link_put_in_place_of_a_file_is_not_followed(
-    objects: ObjectStore, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if isinstance(objects, MemoryObjects):
-        reason = "BUG: the twin follows the link"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_link_put_in_place_of_a_file_is_not_followed(objects: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "file").symlink_to("secret")
     with pytest.raises((FetchmlError, ChangedWhileRead)), objects.batch() as batch:
@@ -252,13 +242,8 @@ def test_a_damaged_object_is_corrupt_and_never_copied(objects: ObjectStore, tmp_
     assert not (tmp_path / "copy").exists()
 
 
-def test_storing_the_right_bytes_again_mends_a_damaged_object(
-    objects: ObjectStore, request: pytest.FixtureRequest
-) -> None:
+def test_storing_the_right_bytes_again_mends_a_damaged_object(objects: ObjectStore) -> None:
     """The error's own hint says: queue the run again from the original code."""
-    if isinstance(objects, DirectoryObjects):
-        reason = "BUG: a damaged object is taken for stored, so all later runs with these bytes are refused"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     digest = put(objects, b"bytes")
     damage(objects, digest, b"rotten")
     with pytest.raises(Corrupt):
@@ -275,10 +260,7 @@ def put_file(batch: ObjectBatch, path: Path) -> None:
     batch.put_file(path, digest_of(path.read_bytes()))
 
 
-LEFT = "BUG: put_bytes leaves its temporary file on a full disk, which it makes fuller"
-
-
-@pytest.mark.parametrize("put", [put_file, pytest.param(put_bytes, marks=pytest.mark.xfail(strict=True, reason=LEFT))])
+@pytest.mark.parametrize("put", [put_file, put_bytes])
 def test_a_full_disk_stores_nothing_and_leaves_nothing(
     directory: DirectoryObjects, tmp_path: Path, put: Callable[[ObjectBatch, Path], None]
 ) -> None:

@@ -1,6 +1,7 @@
 """Objects in memory: a faithful twin of the directory."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -66,6 +67,9 @@ class _MemoryBatch:
 
     def put_file(self, path: Path, digest: str) -> None:
         with durable.translated("read", path):
-            content = path.read_bytes()
-        if self.put_bytes(content) != digest:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                content = file.read()
+        if hashlib.sha256(content).hexdigest() != digest:
             raise ChangedWhileRead(str(path))
+        self.pending[digest] = content

@@ -11,9 +11,9 @@ from pathlib import Path
 from fetchml.errors import ConfigError, Refused
 from fetchml.models.units import format_size
 from fetchml.objects.port import ChangedWhileRead, ObjectStore
-from fetchml.snapshot.git import tracked_files
-from fetchml.snapshot.ignore import NEVER, Rules
-from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, make_tree
+from fetchml.snapshot.git import git_top, tracked_files
+from fetchml.snapshot.ignore import NEVER, Rules, rules_above
+from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, link_fault, make_tree
 
 _READ_TRIES = 3
 _SHOWN = 10
@@ -101,14 +101,9 @@ def scan(root: Path, limits: Limits) -> list[Found]:
     total_bytes = 0
     for path, status in _walk(root, tracked, faults):
         mode = status.st_mode
-        if stat.S_ISLNK(mode):
-            fault = _link_fault(root, path)
-            if fault:
-                faults.append(fault)
-                continue
-        elif stat.S_ISREG(mode):
+        if stat.S_ISREG(mode):
             total_bytes += status.st_size
-        else:
+        elif not stat.S_ISLNK(mode):
             faults.append(f"{shown(path)}: is a {_kind(mode)}, not a file")
             continue
         found.append(Found(path, status))
@@ -117,6 +112,7 @@ def scan(root: Path, limits: Limits) -> list[Found]:
             break
     if len(found) > limits.max_files or total_bytes > limits.max_bytes:
         raise _too_large(root, found, total_bytes, limits)
+    faults += _link_faults(root, found)
     if faults:
         raise _refusal("the code tree holds what cannot be captured", faults, "remove it, or list it in .fetchmlignore")
     return found
@@ -130,10 +126,11 @@ def shown(path: bytes) -> str:
 
 def _walk(root: Path, tracked: frozenset[bytes], faults: list[str]) -> Iterator[tuple[bytes, os.stat_result]]:
     """Yields what is not ignored, folder by folder; iterative, so that depth is no limit."""
-    tracked_folders = {b"/".join(parts[:n]) for parts in map(_split, tracked) for n in range(1, len(parts))}
-    pending: list[tuple[str, Rules]] = [("", Rules())]
+    tracked_folders = {folder for path in tracked for folder in folders_above(path)}
+    # Of a folder that is left out, what git tracks is taken, and nothing else.
+    pending: list[tuple[str, Rules, bool]] = [("", rules_above(git_top(root), root), False)]
     while pending:
-        folder, rules = pending.pop()
+        folder, rules, is_left_out = pending.pop()
         try:
             with os.scandir(root / folder) as listing:
                 entries = list(listing)
@@ -149,20 +146,17 @@ def _walk(root: Path, tracked: frozenset[bytes], faults: list[str]) -> Iterator[
             is_folder = entry.is_dir(follow_symlinks=False)
             if entry.name in NEVER:
                 continue
-            if rules.ignores(path, is_folder=is_folder) and raw not in (tracked_folders if is_folder else tracked):
+            is_ignored = is_left_out or rules.ignores(path, is_folder=is_folder)
+            if is_ignored and raw not in (tracked_folders if is_folder else tracked):
                 continue
             if is_folder:
-                pending.append((path + "/", rules))
+                pending.append((path + "/", rules, is_ignored))
                 continue
             try:
                 yield raw, entry.stat(follow_symlinks=False)
             except OSError as error:
                 if error.errno != errno.ENOENT:  # deleted since it was listed: as if it had never been there
                     faults.append(f"{shown(raw)}: {error.strerror}")
-
-
-def _split(path: bytes) -> list[bytes]:
-    return path.split(b"/")
 
 
 def _hashed(path: Path, relative: bytes) -> FileEntry:
@@ -182,16 +176,13 @@ def _hashed(path: Path, relative: bytes) -> FileEntry:
     return FileEntry(relative, after.st_size, digest, bool(after.st_mode & stat.S_IXUSR))
 
 
-def _link_fault(root: Path, path: bytes) -> str | None:
-    target = os.readlink(os.fsencode(root) + b"/" + path)
-    if target.startswith(b"/"):
-        return f"{shown(path)}: links to the absolute path `{shown(target)}`"
-    depth = path.count(b"/")
-    for part in target.split(b"/"):
-        depth += {b"": 0, b".": 0, b"..": -1}.get(part, 1)
-        if depth < 0:
-            return f"{shown(path)}: links out of the project, to `{shown(target)}`"
-    return None
+def _link_faults(root: Path, found: list[Found]) -> Iterator[str]:
+    links = {item.path for item in found if item.is_link}
+    for path in sorted(links):
+        target = os.readlink(os.fsencode(root) + b"/" + path)
+        fault = link_fault(path, target, links)
+        if fault is not None:
+            yield f"{shown(path)}: links {fault} `{shown(target)}`"
 
 
 def _kind(mode: int) -> str:

@@ -43,7 +43,8 @@ def git_state(root: Path) -> GitState | None:
     top = git_top(root)
     if top is None:
         return None
-    status = _git(top, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", str(root))
+    off = _filters_off(top)
+    status = _git(top, *off, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--", str(root))
     if status is None:
         return None
     headers: dict[str, str] = {}
@@ -59,10 +60,32 @@ def git_state(root: Path) -> GitState | None:
     commit = None if commit in (None, "(initial)") else commit
     diff = None
     if dirty and commit is not None:
-        diff = _git(top, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--", str(root))
+        diff = _git(
+            top, *off, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--", str(root)
+        )
         if not diff or len(diff) > MAX_DIFF_BYTES:
             diff = None
     return GitState(top, commit, None if branch == "(detached)" else branch, dirty, diff)
+
+
+def _filters_off(top: Path) -> list[str]:
+    """Returns the options that switch off the filters of a repository's own configuration.
+
+    They are commands, and a repository that was unpacked from somewhere may bring its own. Those of the user, such as
+    Git LFS, are left alone.
+    """
+    try:
+        configured = (top / ".git" / "config").read_bytes().lower()
+    except OSError:
+        configured = b"filter"
+    if b"filter" not in configured and b"include" not in configured:
+        return []
+    names = _git(top, "config", "--local", "--includes", "--null", "--name-only", "--get-regexp", r"^filter\.")
+    found = (names or b"").decode("utf-8", "replace").split("\0")
+    drivers = {name.removeprefix("filter.").rpartition(".")[0] for name in found if name}
+    keys = [f"filter.{driver}.{word}" for driver in sorted(drivers) for word in ("clean", "smudge", "process")]
+    required = [f"filter.{driver}.required=false" for driver in sorted(drivers)]
+    return [option for key in (*(f"{key}=" for key in keys), *required) for option in ("-c", key)]
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

@@ -3,15 +3,15 @@
 import hashlib
 import os
 import secrets
-import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from fetchml import durable
 from fetchml.errors import Corrupt
 from fetchml.models.ids import is_digest
 from fetchml.objects.port import ObjectStore
-from fetchml.snapshot.tree import FileEntry, LinkEntry, Tree, read_tree
+from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, read_tree
 
 
 class SnapshotCache:
@@ -39,11 +39,9 @@ class SnapshotCache:
         folder = self.root / commit_id
         durable.make_folder(self.root)
         with durable.locked(self.root):
-            if folder.exists() and _matches(folder, tree):
-                return folder
-            if folder.exists():
+            if not _matches(folder, tree):
                 remove_tree(folder)
-            self._build(folder, tree)
+                self._build(folder, tree)
         return folder
 
     def _build(self, folder: Path, tree: Tree) -> None:
@@ -60,9 +58,13 @@ def write_tree(tree: Tree, objects: ObjectStore, folder: Path) -> None:
     """Writes a tree into a new folder; files are verified as they are copied and left read-only."""
     with durable.translated("create", folder):
         folder.mkdir(parents=True)
+        made: set[bytes] = set()
         for entry in tree.entries:
             target = folder / os.fsdecode(entry.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            for parent in folders_above(entry.path):
+                if parent not in made:
+                    made.add(parent)
+                    os.mkdir(folder / os.fsdecode(parent))
             if isinstance(entry, LinkEntry):
                 os.symlink(entry.target, os.fsencode(target))
             else:
@@ -71,43 +73,69 @@ def write_tree(tree: Tree, objects: ObjectStore, folder: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a read-only tree; a missing one is fine."""
-    if folder.exists():
-        for current, _, _ in os.walk(folder):
+    """Removes a read-only tree, or whatever else has its name; a missing one is fine."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+        return
+    folders = [os.fsencode(folder)]
+    for current in folders:  # grows as it is gone through: depth is no limit
+        with suppress(OSError):
             os.chmod(current, 0o755)
-        shutil.rmtree(folder, ignore_errors=True)
+            with os.scandir(current) as listing:
+                for entry in listing:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        os.unlink(entry.path)
+    for current in reversed(folders):
+        with suppress(OSError):
+            os.rmdir(current)
 
 
 def _protect(folder: Path) -> None:
-    for current, _, _ in os.walk(folder, topdown=False):
+    folders = [os.fsencode(folder)]
+    for current in folders:
+        with os.scandir(current) as listing:
+            folders += [entry.path for entry in listing if entry.is_dir(follow_symlinks=False)]
+    for current in reversed(folders):
         os.chmod(current, 0o555)
 
 
 def _matches(folder: Path, tree: Tree) -> bool:
     """Tells whether a folder holds exactly a tree; reads every byte."""
-    expected = {entry.path: entry for entry in tree.entries}
-    base = os.fsencode(folder)
-    try:
-        for current, folders, names in os.walk(base):
-            links = [name for name in folders if os.path.islink(os.path.join(current, name))]
-            for name in [*names, *links]:
-                path = os.path.join(current, name)
-                entry = expected.pop(os.path.relpath(path, base), None)
-                if isinstance(entry, LinkEntry):
-                    if os.readlink(path) != entry.target:
-                        return False
-                elif not isinstance(entry, FileEntry) or not _same_file(path, entry):
-                    return False
-    except OSError:
+    if folder.is_symlink() or not folder.is_dir():
         return False
-    return not expected
+    expected = {entry.path: entry for entry in tree.entries}
+    expected_folders = {parent for entry in tree.entries for parent in folders_above(entry.path)}
+    base = os.fsencode(folder)
+    pending = [b""]
+    try:
+        while pending:
+            inside = pending.pop()
+            with os.scandir(os.path.join(base, inside)) as listing:
+                for found in listing:
+                    path = inside + found.name
+                    if found.is_dir(follow_symlinks=False):
+                        expected_folders.remove(path)
+                        pending.append(path + b"/")
+                    elif not _is_entry(found.path, expected.pop(path)):
+                        return False
+    except (OSError, KeyError):  # KeyError: something is there that should not be
+        return False
+    return not expected and not expected_folders
+
+
+def _is_entry(path: bytes, entry: Entry) -> bool:
+    if isinstance(entry, LinkEntry):
+        return os.path.islink(path) and os.readlink(path) == entry.target
+    return _same_file(path, entry)
 
 
 def _same_file(path: bytes, entry: FileEntry) -> bool:
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size_bytes:
         return False
-    if bool(status.st_mode & stat.S_IXUSR) != entry.executable:
+    if stat.S_IMODE(status.st_mode) != (0o555 if entry.executable else 0o444):
         return False
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256

@@ -7,6 +7,8 @@ field keeps a file from posing as a tree.
 
 import base64
 import json
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -93,9 +95,54 @@ def read_tree(content: bytes) -> Tree:
         tree = Tree(tuple(_from_json(item) for item in value["entries"]))
         if tree.canonical != content or list(tree.entries) != sorted(tree.entries, key=lambda entry: entry.path):
             raise ValueError("it is not in canonical form")
+        _check_entries(tree.entries)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Corrupt("an object is not a valid code tree", detail=str(error), code="tree-damaged") from error
     return tree
+
+
+def link_fault(path: bytes, target: bytes, links: AbstractSet[bytes]) -> str | None:
+    """Returns where a link leads that leaves its tree, in words; None if it stays inside.
+
+    Args:
+        path: Path of the link in the tree.
+        target: What it says.
+        links: Paths of all links of the tree: `..` behind a link leads to wherever that one points.
+    """
+    if not target or target.startswith(b"/"):
+        return "to the absolute path" if target else "nowhere"
+    place = path.split(b"/")[:-1]
+    for part in target.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        if part != b"..":
+            place.append(part)
+        elif not place or b"/".join(place) in links:
+            return "out of the project, to"
+        else:
+            place.pop()
+    return None
+
+
+def _check_entries(entries: tuple[Entry, ...]) -> None:
+    """Raises ValueError if the entries cannot all lie in one folder, or one leads out of it."""
+    paths = {entry.path for entry in entries}
+    if len(paths) != len(entries):
+        raise ValueError("a path is there twice")
+    links = {entry.path for entry in entries if isinstance(entry, LinkEntry)}
+    for entry in entries:
+        if any(folder in paths for folder in folders_above(entry.path)):
+            raise ValueError("a path lies below a file or a link")
+        if isinstance(entry, LinkEntry) and link_fault(entry.path, entry.target, links) is not None:
+            raise ValueError("a link leaves the tree")
+
+
+def folders_above(path: bytes) -> Iterator[bytes]:
+    """Yields the folders a path lies in, outermost first."""
+    end = path.find(b"/")
+    while end >= 0:
+        yield path[:end]
+        end = path.find(b"/", end + 1)
 
 
 def _as_json(entry: Entry) -> dict[str, object]:
@@ -111,7 +158,9 @@ def _from_json(item: dict[str, Any]) -> Entry:
     _check_path(path)
     if item["kind"] == "link":
         return LinkEntry(path, _field_bytes("target", item))
-    if item["kind"] not in ("file", "executable") or not is_digest(item["sha256"]) or item["size"] < 0:
+    if item["kind"] not in ("file", "executable") or not is_digest(item["sha256"]):
+        raise ValueError("an entry is malformed")
+    if type(item["size"]) is not int or item["size"] < 0:
         raise ValueError("an entry is malformed")
     return FileEntry(path, item["size"], item["sha256"], item["kind"] == "executable")
 
@@ -126,6 +175,8 @@ def _bytes_field(name: str, value: bytes) -> dict[str, object]:
 
 def _field_bytes(name: str, item: dict[str, Any]) -> bytes:
     if name in item:
+        if not isinstance(item[name], str):
+            raise ValueError("a name is no text")
         return cast("str", item[name]).encode("utf-8")
     return base64.b64decode(item[f"{name}_base64"], validate=True)
 

@@ -205,7 +205,6 @@ def test_nothing_of_a_repository_is_executed(project: Path, write: Write, git: G
     assert not witness.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a `clean` filter of the repository's own configuration is executed")
 def test_no_filter_of_a_repository_is_executed(project: Path, write: Write, git: Git, committed: str) -> None:
     witness = project.parent / "executed"
     write({".gitattributes": "*.py filter=hostile\n"})
