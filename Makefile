@@ -17,12 +17,12 @@ test: setup ## Run the whole suite; provisions what it can
 	@scripts/provision-tests
 	@pytest
 
-check: setup ## What CI checks: format, lint, types, import contracts, fast tests
+check: setup ## What CI checks besides: format, lint, types, import contracts, docs, wheel
 	@ruff format --check .
 	@ruff check .
 	@pyright
 	@lint-imports
-	@pytest -q tests/unit tests/package
+	@pytest -q tests/docs tests/package
 
 format: setup ## Format the code
 	@ruff format .
@@ -33,7 +33,7 @@ bench: setup ## Measure against stock Prefect and task-spooler, as ratios
 	@python -m bench
 
 docs: setup ## Write the generated reference pages anew
-	@python -m docs.generate
+	@python docs/generate.py
 
 setup: .venv/.ready ## Install the locked environment
 
