@@ -351,7 +351,7 @@ def test_nothing_of_an_ended_payload_is_left(bench: Bench) -> None:
 def test_nothing_of_a_stopped_payload_is_left(bench: Bench) -> None:
     name = bench.started(replace(DAEMONS, source=DAEMONS.source + "wait_for('go')"))
     bench.wait_for_output(name, b"ready")
-    assert len(bench.processes()) >= 6
+    until(lambda: len(bench.processes()) >= 6, "all its processes", TIMEOUT_S)
     bench.engine.stop(name, 10)
     assert bench.processes() == []
 

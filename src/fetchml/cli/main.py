@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if session.debug:
             raise
-        told = _from_system(error)
+        told = from_system(error)
         session.show_error(told)
         return told.exit_code
     except Exception as error:
@@ -118,7 +118,8 @@ def _unwritten(error: OSError) -> FetchmlError:
     return Unavailable("the output cannot be written", detail=error.strerror, code="output-lost")
 
 
-def _from_system(error: OSError) -> FetchmlError:
+def from_system(error: OSError) -> FetchmlError:
+    """Returns the error for users that an operating system error means which reached the top."""
     from pathlib import Path
 
     from fetchml.durable import translate

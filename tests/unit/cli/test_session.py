@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.cli import session
+from fetchml.cli.main import from_system
 from fetchml.errors import ConfigError, Conflict
 
 
@@ -222,8 +223,7 @@ def test_the_form_of_an_error_is_guessed_from_the_words(words: list[str], as_jso
     [(errno.ENOSPC, 6), (errno.EACCES, 8), (errno.ENOENT, 3), (errno.EIO, 7), (errno.EAGAIN, 6)],
 )
 def test_an_error_of_the_system_has_an_exit_code(number: int, code: int) -> None:
-    assert session.exit_code_of(OSError(number, "why", "/some/file")) == code
-    assert session.exit_code_of(OSError(number, "why")) == code
+    assert from_system(OSError(number, "why", "/some/file")).exit_code == code
 
 
 # A screen that is drawn over itself

@@ -136,8 +136,14 @@ def test_runs_that_come_and_go_are_seen(index: RunIndex, store: DirectoryRunStor
 def test_what_is_no_run_is_no_row(index: RunIndex, store: DirectoryRunStore) -> None:
     for name in (".tmp-0123-2026-11-20_k3f9q2", "notes", "2026-11-20_K3F9Q2", "lost+found"):
         (store.runs / name).mkdir()
-    (store.runs / RUN_ID).mkdir()  # a run exists once its manifest does
     assert states(index) == QUEUED
+
+
+@pytest.mark.usefixtures("three")
+def test_a_run_that_lost_its_manifest_is_listed_as_damaged(index: RunIndex, store: DirectoryRunStore) -> None:
+    """A folder appears with its manifest in it."""
+    (store.runs / RUN_ID).mkdir()
+    assert states(index) == {**QUEUED, RUN_ID: "damaged"}
 
 
 @pytest.mark.usefixtures("three")
