@@ -151,7 +151,11 @@ class RunIndex:
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._file, timeout=0.5)
         # It is a cache: losing it in a power cut costs nothing, waiting for the disk costs every command.
-        database.execute("PRAGMA synchronous = OFF")
+        try:
+            database.execute("PRAGMA synchronous = OFF")
+        except sqlite3.Error:
+            database.close()
+            raise
         return database
 
 
