@@ -1,12 +1,15 @@
 """What all tests share: a scrubbed environment, a home folder of their own, and engines that are really there."""
 
 import os
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.home import Home
 from stack import Stack
@@ -20,6 +23,8 @@ for _name in [name for name in os.environ if name.startswith(("FETCHML_", "FETCH
     del os.environ[_name]
 for _name in ("NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
+# A shell without job control starts what it puts in the background deaf to Ctrl-C, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _missing(marker: str) -> str | None:
@@ -83,13 +88,19 @@ def _own_home_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Prefect database as the private server makes it, made once a session."""
-    stack = Stack(tmp_path_factory.mktemp("template"))
-    try:
-        stack.run("up")
-    finally:
-        stack.close()
-    return stack.home_path / "prefect" / "prefect.db"
+    """A Prefect database as the private server makes it, made once for all processes of a session."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    database = shared / "prefect.db"
+    with durable.locked(shared):
+        if not database.exists():
+            stack = Stack(tmp_path_factory.mktemp("template"))
+            try:
+                stack.run("up")
+            finally:
+                stack.close()
+            shutil.copy(stack.home_path / "prefect" / "prefect.db", database)
+    return database
 
 
 @pytest.fixture

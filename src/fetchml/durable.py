@@ -191,10 +191,12 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Generator[N
     with translated("lock", path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while waiting is not None and not _lock_at_once(descriptor):
-            waiting()
-            time.sleep(_LOCK_POLL_S)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if waiting is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            while not _lock_at_once(descriptor):
+                waiting()
+                time.sleep(_LOCK_POLL_S)
         yield
     finally:
         os.close(descriptor)

@@ -64,6 +64,13 @@ def test_waiting_returns_the_record_and_the_exit_code(stack: Stack) -> None:
     )
 
 
+def test_watching_one_run_ends_with_it(stack: Stack) -> None:
+    run_id = stack.queue(*PROCESS, "witness.py", "3")
+    shown = stack.run("status", run_id, "--watch").stdout
+    assert "state          running" in shown
+    assert shown.rstrip().rpartition("\nrun  ")[2].splitlines()[1] == "state          completed"
+
+
 def test_following_shows_the_output_and_nothing_else_on_stdout(stack: Stack) -> None:
     done = stack.run("queue", *PROCESS, "--follow", "fails.py", check=False)
     assert (done.returncode, done.stdout) == (1, "before the end\n")

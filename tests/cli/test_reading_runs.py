@@ -82,6 +82,11 @@ def test_validate_takes_the_paths_that_info_takes(library: Library, target: str)
     assert done.code == 0, done.err
 
 
+@pytest.mark.parametrize("command", ["info", "validate"])
+def test_a_folder_that_holds_no_run_is_told_as_such(user: User, command: str) -> None:
+    is_refused(user.call(command, "."), 3, "run_manifest.json")
+
+
 @pytest.mark.parametrize("command", READERS)
 def test_an_ambiguous_name_is_told_with_the_runs_it_means(library: Library, command: str) -> None:
     prefix = library.completed[:10]
@@ -140,6 +145,7 @@ def test_the_record_is_shown_for_people_and_as_it_is_for_programs(library: Libra
     value = user.call("info", "--json", run_id).json()
     stored = json.loads(user.manifest_path(run_id).read_bytes())
     assert value.pop("folder") == str(user.runs / run_id)
+    assert value.pop("stall") is None
     assert value == stored
 
 

@@ -84,8 +84,8 @@ def test_validate(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_info_is_a_manifest_with_its_folder(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     fields = set(make_manifest(make_plan()).model_dump())
-    assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder"}
-    assert set(printed(capsys, "info", RUN_ID, "--show-metrics")) == {*fields, "folder", "metric_values"}
+    assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder", "stall"}
+    assert set(printed(capsys, "info", RUN_ID, "--show-metrics")) == {*fields, "folder", "stall", "metric_values"}
 
 
 def test_errors(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from conftest import BASE_IMAGE, PODMAN_SOCKET
-from stack import WITNESS, Stack, sealed_and_valid
+from stack import WITNESS, Stack, sealed_and_valid, until
 
 pytestmark = pytest.mark.e2e
 
@@ -150,6 +150,31 @@ def test_a_locked_environment_is_built_once_and_then_reused(podman_stack: Stack)
         assert len(built) == 1, "the environment is built by one of the two"
     finally:
         (stack.project / "requirements.txt").unlink()
+
+
+@pytest.mark.docker
+def test_a_run_whose_engine_the_worker_cannot_reach_says_so_and_goes_on_once_it_can(stack: Stack) -> None:
+    stack.script("train.py", "print('done')")
+    stack.extra_env["DOCKER_HOST"] = "tcp://127.0.0.1:9"
+    stack.run("up")
+    del stack.extra_env["DOCKER_HOST"]
+    said = stack.run("up").stderr
+    assert "the worker looks for docker at tcp://127.0.0.1:9, you at unix://" in said
+    assert "tcp://127.0.0.1:9" in stack.run("doctor", check=False).stdout
+
+    run_id = stack.queue(*flags("docker"), "train.py")
+    (listed,) = until(lambda: [run for run in stack.json("status")["runs"] if run["stall"]], "the reason to be listed")
+    assert (listed["run_id"], listed["state"]) == (run_id, "preparing")
+    assert listed["stall"] == "the container engine does not answer: tcp://127.0.0.1:9: Connection refused"
+    assert listed["stall"] in stack.run("status").stdout
+    assert listed["stall"] in stack.run("info", run_id).stdout
+
+    stack.run("down")
+    stack.run("up")
+    (manifest,) = stack.ended(run_id)
+    assert manifest.status.state == "completed", manifest.diagnosis
+    assert stack.json("info", run_id)["stall"] is None
+    sealed_and_valid(stack, [run_id])
 
 
 def test_direct_mode_needs_neither_server_nor_worker(stack: Stack) -> None:

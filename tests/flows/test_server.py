@@ -1,12 +1,14 @@
 """The private server and the worker: started once, found again, stopped, on loopback only."""
 
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from stack import Stack, until
+from stack import TIMEOUT_S, Stack, until
 
 pytestmark = pytest.mark.prefect
 
@@ -36,6 +38,19 @@ def test_two_callers_start_one_of_each(stack: Stack) -> None:
     assert len(results) == 3
     assert len({result["server_pid"] for result in results}) == 1
     assert len({result["worker_pid"] for result in results}) == 1
+
+
+def test_homes_that_come_up_at_once_have_servers_of_their_own(tmp_path: Path, migrated_database: Path) -> None:
+    stacks = [Stack(tmp_path / str(number), migrated_database) for number in range(3)]
+    try:
+        for process in [stack.start("up") for stack in stacks]:
+            assert process.wait(TIMEOUT_S) == 0
+        found = [stack.json("server", "status") for stack in stacks]
+        assert all(status["server_answers"] for status in found)
+        assert len({status["api_url"] for status in found}) == len(stacks)
+    finally:
+        for stack in stacks:
+            stack.close()
 
 
 def test_the_api_listens_on_loopback_only(running_stack: Stack) -> None:
@@ -88,13 +103,13 @@ def test_an_existing_server_that_is_silent_is_an_error(stack: Stack) -> None:
     assert "does not answer" in done.stderr
 
 
-def test_a_second_worker_of_one_home_is_refused(running_stack: Stack) -> None:
-    import subprocess
-    import sys
-
+@pytest.mark.parametrize(
+    "words", [("fetchml.worker",), ("prefect", "worker", "start", "--type", "fetchml")], ids=["ours", "prefect's"]
+)
+def test_a_second_worker_of_one_home_is_refused(running_stack: Stack, words: tuple[str, ...]) -> None:
     api_url = running_stack.json("server", "status")["api_url"]
     done = subprocess.run(
-        [sys.executable, "-m", "fetchml.worker", "--pool", "fetchml"],
+        [sys.executable, "-m", *words, "--pool", "fetchml"],
         env={**running_stack.env, "PREFECT_API_URL": api_url, "PREFECT_HOME": str(running_stack.path / "p")},
         capture_output=True,
         text=True,
@@ -102,7 +117,10 @@ def test_a_second_worker_of_one_home_is_refused(running_stack: Stack) -> None:
         check=False,
     )
     assert done.returncode == 4
-    assert "another worker serves" in done.stderr
+    said = done.stdout + done.stderr
+    assert "another worker serves" in said
+    assert "`fetchml down` stops it" in said
+    assert "Traceback" not in said
 
 
 def test_what_runs_outlives_down_and_is_adopted(stack: Stack) -> None:

@@ -16,7 +16,9 @@ as_json = False
 quiet = False
 """Whether notes and progress are left out."""
 colour = os.environ.get("FETCHML_COLOR", "auto")
+"""Whether output is coloured: `always`, `never`, or `auto`, which is on a terminal."""
 _held: list[str] = []
+"""Notes that are shown at the end of the call, as `--json` keeps them from the streams until then."""
 debug = os.environ.get("FETCHML_DEBUG", "").lower() in ("1", "true")
 """Whether tracebacks are shown."""
 
@@ -217,14 +219,15 @@ class Screen:
         if self._terminal:
             sys.stdout.write("\x1b[?25l")
 
-    def show(self, text: str) -> None:
-        """Shows a text and waits for the interval."""
+    def show(self, text: str, *, is_last: bool = False) -> None:
+        """Shows a text, and waits for the interval unless it is the last one."""
         if self._terminal:
             sys.stdout.write("\x1b[H\x1b[2J" + text + "\n")
         else:
             sys.stdout.write(text + "\n\n")
         sys.stdout.flush()
-        time.sleep(self._interval_s)
+        if not is_last:
+            time.sleep(self._interval_s)
 
     def close(self) -> None:
         """Gives the cursor back."""

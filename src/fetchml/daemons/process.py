@@ -55,8 +55,13 @@ class Daemon:
             return int(self.pid_file.read_text(encoding="ascii"))
         return None
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    def start(self, command: Sequence[str], environment: Mapping[str, str], inherited: Sequence[int] = ()) -> bool:
         """Starts the process in a session of its own, with its output in the log.
+
+        Args:
+            command: Program and arguments.
+            environment: Its variables, all of them.
+            inherited: Descriptors that it gets beside its lock.
 
         Returns:
             True if this call started it, False if it was alive.
@@ -78,7 +83,7 @@ class Daemon:
                     stderr=log,
                     env=dict(environment),
                     cwd=self.folder,
-                    pass_fds=(lock,),
+                    pass_fds=(lock, *inherited),
                     start_new_session=True,
                 )
             process.returncode = 0  # it outlives this process, which therefore never waits for it

@@ -25,6 +25,8 @@ _MINIMUM = {"prefect": (3, 6, 22), "starlette": (1, 0, 1)}
 _FASTAPI_BREAKS = (0, 151)
 
 _PREFERRED_PORTS = range(4200, 4220)
+_BACKLOG = 2048
+"""Connections that may wait to be accepted, as many as uvicorn itself asks for."""
 
 
 class PrivateServer:
@@ -63,11 +65,13 @@ class PrivateServer:
         """
         check_versions()
         if not self.daemon.is_alive():
-            port = self._free_port()
             durable.make_folder(self.prefect_home, mode=0o700)
             durable.make_folder(self._settings.services, mode=0o700)
-            durable.write_atomic(self._state, json.dumps({"port": port}).encode())
-            self.daemon.start(self._command(port), self._environment(port))
+            with self._listener() as listener:
+                port = int(listener.getsockname()[1])
+                durable.write_atomic(self._state, json.dumps({"port": port}).encode())
+                descriptor = listener.fileno()
+                self.daemon.start(self._command(descriptor), self._environment(port), inherited=[descriptor])
             first = "" if (self.prefect_home / "prefect.db").exists() else " (its first start takes a while)"
             progress(f"starting the Prefect server on port {port}{first}")
         return self._await_health()
@@ -102,11 +106,11 @@ class PrivateServer:
                 )
             time.sleep(0.1)
 
-    def _command(self, port: int) -> list[str]:
+    def _command(self, listener: int) -> list[str]:
         # What `prefect server start` runs in the end, without its command line and with SQLite kept in order.
         return [
             *(sys.executable, "-m", "uvicorn", "--factory", "fetchml.private_server:create_app"),
-            *("--host", LOOPBACK, "--port", str(port), "--timeout-keep-alive", "5", "--log-level", "warning"),
+            *("--fd", str(listener), "--timeout-keep-alive", "5", "--log-level", "warning"),
         ]
 
     def _environment(self, port: int) -> dict[str, str]:
@@ -122,25 +126,28 @@ class PrivateServer:
             "DO_NOT_TRACK": "1",
         }
 
-    def _free_port(self) -> int:
+    def _listener(self) -> socket.socket:
+        """Returns the socket the server is given.
+
+        It listens from here on. Were the server to open it some seconds later, that of another home could have taken
+        the port in between, and would answer in its place.
+        """
         wanted = self._settings.prefect_port
         if wanted:
-            if not _is_free(wanted):
+            if (listener := _listening(wanted)) is None:
                 raise ConfigError(
                     f"port {wanted} is taken",
                     detail="`prefect.port` asks for it",
                     hint="stop what listens there, choose another port, or set 0 to take a free one",
                     code="port-taken",
                 )
-            return wanted
+            return listener
         # The port it had before comes first: a worker and flow processes that outlived the server know that one.
         before = self._recorded_port()
-        for port in (*([before] if before else []), *_PREFERRED_PORTS):
-            if _is_free(port):
-                return port
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((LOOPBACK, 0))
-            return int(probe.getsockname()[1])
+        for port in (*([before] if before else []), *_PREFERRED_PORTS, 0):
+            if (listener := _listening(port)) is not None:
+                return listener
+        raise Unavailable("no port is free", hint="stop what listens on this host, then try again", code="no-port")
 
     def _recorded_port(self) -> int | None:
         with suppress(OSError, ValueError, KeyError):
@@ -197,14 +204,17 @@ def _dotted(parts: tuple[int, ...]) -> str:
     return ".".join(map(str, parts))
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
+def _listening(port: int) -> socket.socket | None:
+    """Returns a socket that listens on a port, on any free one for 0; None if it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last server's connections may still linger
+        listener.bind((LOOPBACK, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        return None
+    return listener
 
 
 def sqlite_file(prefect_home: Path) -> Path:

@@ -45,6 +45,7 @@ class WorkerState(Model):
     api_url: str = Field(description="Prefect API it takes runs from")
     capacity: HostCapacity = Field(description="What the host offers to runs")
     overrides: tuple[str, ...] = Field(default=(), description="Environment variables that decided the capacity")
+    engines: dict[str, str] = Field(default_factory=dict, description="Where it looks for container engines, by kind")
     running: tuple[str, ...] = Field(default=(), description="Runs that hold resources")
     waiting: dict[str, Waiting] = Field(default_factory=dict, description="Runs that wait, by id")
 

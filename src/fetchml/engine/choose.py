@@ -48,6 +48,14 @@ def make_engine(kind: EngineKind, settings: EngineSettings) -> Engine:
     assert_never(kind)
 
 
+def addresses(settings: EngineSettings) -> dict[str, str]:
+    """Returns where the container engines are looked for, by kind; asks them nothing."""
+    return {
+        EngineKind.DOCKER.value: DockerEngine(settings.docker_host).host,
+        EngineKind.PODMAN.value: PodmanEngine(settings.podman_socket).host,
+    }
+
+
 MakeEngine = Callable[[EngineKind, EngineSettings], Engine]
 """Makes the adapter of an engine."""
 

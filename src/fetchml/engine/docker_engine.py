@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -43,7 +44,7 @@ class DockerEngine:
     kind = EngineKind.DOCKER
     log_driver = "local"
     """Keeps the bytes as they are, which `json-file` does not: it replaces what is no UTF-8."""
-    log_options: ClassVar = {"max-file": "1", "compress": "false"}
+    log_options: ClassVar[dict[str, str]] = {"max-file": "1", "compress": "false"}
 
     def __init__(self, host: str | None = None, connect: "Callable[[], DockerClient] | None" = None) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
@@ -323,11 +324,17 @@ def _translated(host: str) -> Generator[None]:
     try:
         yield
     except (requests.ConnectionError, requests.Timeout) as error:
-        raise Unavailable("the container engine does not answer", detail=f"{host}: {error}") from error
+        raise Unavailable("the container engine does not answer", detail=f"{host}: {_reason(error)}") from error
     except docker.errors.APIError:
         raise
     except docker.errors.DockerException as error:
-        raise Unavailable("the container engine does not answer", detail=f"{host}: {error}") from error
+        raise Unavailable("the container engine does not answer", detail=f"{host}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns what the operating system said, out of the layers that requests and Docker's SDK wrap around it."""
+    said = re.findall(r"\[Errno -?\d+\] ([^\"')]+)|(No such file or directory|Permission denied)", str(error))
+    return "".join(said[-1]) if said else str(error)
 
 
 def _is_name_taken(error: Any) -> bool:

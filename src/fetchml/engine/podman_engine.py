@@ -40,7 +40,7 @@ class PodmanEngine(DockerEngine):
 
     kind = EngineKind.PODMAN
     log_driver = "k8s-file"
-    log_options: ClassVar = {}
+    log_options: ClassVar[dict[str, str]] = {}
 
     def __init__(self, socket: str | None = None, connect: "Callable[[], DockerClient] | None" = None) -> None:
         super().__init__(f"unix://{socket or _default_socket()}", connect)

@@ -24,6 +24,7 @@ from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
 from fetchml.execution.sealing import clean, seal_run
+from fetchml.execution.stall import clear_stall
 from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
 from fetchml.models.ids import container_name
@@ -100,6 +101,7 @@ class Attempt:
         if (ended := self._written_end()) is not None:
             return ended
         if self.engine.inspect(self.name) is not None:
+            clear_stall(self.folder)
             return None  # it was checked before the container was made
         if (ended := self._cancelled_before_start()) is not None:
             return ended
@@ -111,6 +113,7 @@ class Attempt:
             image_digest=self._image_digest(),
         )
         faults = check(facts)
+        clear_stall(self.folder)
         if faults:
             return self._not_started(EndFacts(refused=tuple(str(fault) for fault in faults)))
         return None

@@ -15,6 +15,7 @@ from fetchml.execution.artifacts import collect, protect_folders, record_file
 from fetchml.execution.ended import Ended
 from fetchml.execution.metrics import summarise, values_of
 from fetchml.execution.output import rewrite_metrics
+from fetchml.execution.stall import clear_stall
 from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest
 from fetchml.models.resources import ResourceUse
 from fetchml.models.status import (
@@ -76,6 +77,7 @@ def clean(run: RunFolder, attempt: int) -> None:
     """Removes what only a live attempt needs; call it once the run is sealed."""
     folder = run.attempt(attempt)
     folder.stop.unlink(missing_ok=True)
+    clear_stall(folder)
     shutil.rmtree(folder.inbox, ignore_errors=True)
 
 

@@ -19,11 +19,12 @@ from prefect.settings import get_current_settings
 
 from fetchml.blocks.connect import engine_maker
 from fetchml.config.layers import load
-from fetchml.errors import Conflict
+from fetchml.errors import Conflict, FetchmlError
 from fetchml.execution.attempt import Attempt
 from fetchml.execution.cancel import BY_PREFECT
 from fetchml.execution.driver import Driver
 from fetchml.execution.ownership import owning
+from fetchml.execution.stall import note_stall
 from fetchml.flows.run_experiment import final_state, run_experiment
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
@@ -115,8 +116,12 @@ def _without_prefect(home: Home, run_id: str, attempt: int) -> int:
         return 0
     try:
         Attempt(Driver(home, discover(), engines=engine_maker(home.settings)), claim).execute()
-    except Exception:
-        _logger.exception("run %s cannot go on now", run_id)
+    except Exception as error:
+        note_stall(home.store.folder(run_id).attempt(attempt), error)
+        if isinstance(error, FetchmlError):
+            _logger.error("run %s cannot go on now: %s", run_id, error)  # noqa: TRY400  # says what to do; no bug
+        else:
+            _logger.exception("run %s cannot go on now", run_id)
         return 1
     return 0
 

@@ -21,7 +21,7 @@ from fetchml.models.plan import EngineKind
 from fetchml.models.units import GIB, format_size
 from fetchml.prefect_api.client import PrefectClient
 from fetchml.prefect_api.dispatch import connect
-from fetchml.service.up import ServerStatus, server_status
+from fetchml.service.up import ServerStatus, differing_engines, server_status
 from fetchml.store.index import RunIndex
 from fetchml.worker.reconcile import Reconciler
 
@@ -173,6 +173,8 @@ def _services(settings: Settings, status: ServerStatus) -> Iterator[Finding]:
             f"the worker takes runs from {state.api_url}, you queue to {status.api_url}",
             "`fetchml down`, then `fetchml up`",
         )
+    elif elsewhere := differing_engines(Home(settings)):
+        yield Finding("worker", Level.WARNING, "; ".join(elsewhere), "`fetchml down`, then `fetchml up`")
     else:
         yield Finding(
             "worker", Level.OK, f"pid {status.worker_pid}, {len(state.running)} running, {len(state.waiting)} waiting"

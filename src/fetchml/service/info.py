@@ -7,6 +7,7 @@ from pathlib import Path
 from fetchml.config.settings import Settings
 from fetchml.errors import NotFound
 from fetchml.execution.metrics import MetricValue, from_json_line, read_lines
+from fetchml.execution.stall import read_stall
 from fetchml.models.manifest import RunManifest
 from fetchml.service.select import select
 from fetchml.store.directory import DirectoryRunStore, read_model
@@ -20,6 +21,11 @@ class Info:
 
     manifest: RunManifest
     folder: RunFolder
+
+    @property
+    def stall(self) -> str | None:
+        """Why the run cannot go on now although it has begun, or None."""
+        return read_stall(self.folder) if self.manifest.seal is None else None
 
     def metrics(self) -> Iterator[MetricValue]:
         """Yields every metric value so far, in the order logged."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.daemons.waiting import read_waiting
+from fetchml.execution.stall import read_stall
+from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.index import RunIndex, RunRow
 
 
@@ -18,6 +20,8 @@ class Listed:
     """Place among those that wait; None if it does not wait or nobody has looked yet."""
     reasons: tuple[str, ...]
     """What it waits for."""
+    stall: str | None = None
+    """Why the attempt that has begun cannot go on now; it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,10 @@ def status(settings: Settings, limit: int) -> Overview:
         settings: The settings of this call.
         limit: Runs to list at most.
     """
+    store = DirectoryRunStore(settings.store)
     rows = RunIndex(settings.store).rows()
     waiting = read_waiting(settings.services)
-    listed = [_listed(row, waiting) for row in rows]
+    listed = [_listed(row, waiting, store) for row in rows]
     listed.sort(key=_order)
     return Overview(
         counts=dict(Counter(row.state for row in rows)),
@@ -51,9 +56,10 @@ def status(settings: Settings, limit: int) -> Overview:
     )
 
 
-def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]]) -> Listed:
-    found = waiting.get(row.run_id) if row.state == "queued" else None
-    return Listed(row, None, ()) if found is None else Listed(row, *found)
+def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]], store: DirectoryRunStore) -> Listed:
+    if row.state == "queued":
+        return Listed(row, *waiting.get(row.run_id, (None, ())))
+    return Listed(row, None, (), None if row.is_final else read_stall(store.folder(row.run_id)))
 
 
 def _order(item: Listed) -> tuple[int, int, int, str]:

@@ -15,7 +15,8 @@ from fetchml.config.settings import Settings
 from fetchml.daemons.process import holding, wait_until
 from fetchml.daemons.server import PrivateServer
 from fetchml.daemons.waiting import read_api_url
-from fetchml.daemons.worker import LocalWorker
+from fetchml.daemons.worker import LocalWorker, read_worker_state
+from fetchml.engine.choose import addresses
 from fetchml.errors import Unavailable
 from fetchml.home import Home
 from fetchml.prefect_api.client import PrefectClient, is_healthy
@@ -74,7 +75,21 @@ def up(settings: Settings, progress: Progress) -> ServerStatus:
             worker.stop()
         if worker.start(api_url, prefect_home):
             progress("starting the worker")
+    for text in differing_engines(home):
+        progress(f"{text}; `fetchml down`, then `fetchml up`, gives it yours")
     return server_status(settings)
+
+
+def differing_engines(home: Home) -> list[str]:
+    """Returns in words which engines the running worker looks for elsewhere than the caller does."""
+    state = read_worker_state(home.services)
+    if state is None:
+        return []
+    return [
+        f"the worker looks for {kind} at {state.engines[kind]}, you at {address}"
+        for kind, address in addresses(home.engines).items()
+        if state.engines.get(kind, address) != address
+    ]
 
 
 def up_in_background(settings: Settings) -> None:

@@ -61,6 +61,8 @@ def validate(settings: Settings, target: str) -> Report:
         folder = home.store.folder(select(RunIndex(settings.store).rows(), target).run_id)
     elif not folder.path.is_dir():
         raise NotFound(f"there is no folder `{target}`", code="no-such-run")
+    elif not any(path.exists() for path in (folder.manifest, folder.plan, folder.attempts)):
+        raise NotFound(f"there is no run in `{target}`", detail="it has no `run_manifest.json`", code="no-manifest")
     return Report(folder.run_id, tuple(_checks(home, folder)), datetime.now(UTC))
 
 

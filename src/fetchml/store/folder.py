@@ -31,6 +31,11 @@ class AttemptFolder:
         return self.path / "ended.json"
 
     @property
+    def stall(self) -> Path:
+        """Why the attempt cannot go on now; absent as long as it goes on."""
+        return self.path / "stall.json"
+
+    @property
     def output(self) -> Path:
         """Stdout and stderr, byte for byte."""
         return self.path / "output.log"

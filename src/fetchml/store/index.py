@@ -89,7 +89,7 @@ class RunIndex:
         for name in names:
             row = known.get(name)
             # The manifest of an ended run changes only by later edits, which are looked at one run at a time.
-            if row is None or (not row.is_final and row.stamp != _stamp(self._manifest(name))):
+            if row is None or (not row.is_final and row.stamp != stamp_of(self._manifest(name))):
                 row = self._read(name)
                 if row is None:
                     continue
@@ -110,7 +110,7 @@ class RunIndex:
 
     def _read(self, run_id: str) -> RunRow | None:
         path = self._manifest(run_id)
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         try:
             row = _row(stamp, cast("dict[str, Any]", json.loads(path.read_bytes())))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -159,7 +159,8 @@ class RunIndex:
         return database
 
 
-def _stamp(path: Path) -> str:
+def stamp_of(path: Path) -> str:
+    """Returns what changes whenever a file is replaced: inode, size and time; empty if there is no file."""
     try:
         status = path.stat()
     except OSError:

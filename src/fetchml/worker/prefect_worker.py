@@ -27,6 +27,7 @@ from fetchml.config.layers import load
 from fetchml.daemons.process import Daemon, holding
 from fetchml.daemons.wake import REPAIR, drain, listen
 from fetchml.daemons.worker import LOCKED_VARIABLE, PRIVATE_VARIABLE, WorkerState, write_worker_state
+from fetchml.engine.choose import addresses
 from fetchml.errors import Conflict, FetchmlError
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
@@ -87,9 +88,16 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         """Looks at the host, takes its lock, adopts what runs, and begins to listen.
 
         Raises:
-            ConfigError: A setting or an override is wrong.
-            Conflict: Another worker has this home folder.
+            SystemExit: A setting is wrong, or another worker has this home folder; the log says it.
         """
+        try:
+            await self._set_up()
+        except FetchmlError as error:
+            # Prefect's own command would bury the message in a traceback of sixty lines.
+            self._logger.error("%s", error)  # noqa: TRY400
+            raise SystemExit(error.exit_code) from None
+
+    async def _set_up(self) -> None:
         home = Home(load(with_project=False).settings)
         await asyncio.to_thread(home.create)
         self._home = home
@@ -277,6 +285,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             api_url=str(get_current_settings().api.url or ""),
             capacity=self._discovery.capacity,
             overrides=self._discovery.overrides,
+            engines=addresses(self._home.engines),
             running=self._placer.running,
             waiting=self._placer.waiting,
         )

@@ -40,7 +40,11 @@ def show_run(settings: "Settings", run: str, *, json: bool, show_metrics: bool) 
     """Prints a run's record."""
     from fetchml.service.info import info as read
 
-    found = read(settings, run)
+    session.print_line(text_of(read(settings, run), json=json, show_metrics=show_metrics))
+
+
+def text_of(found: "Info", *, json: bool, show_metrics: bool) -> str:
+    """Returns a run's record as it is shown."""
     if json:
         value = found.manifest.model_dump(mode="json")
         if show_metrics:
@@ -48,26 +52,24 @@ def show_run(settings: "Settings", run: str, *, json: bool, show_metrics: bool) 
                 {"name": item.name, "value": item.json_value, "step": item.step, "time": item.time}
                 for item in found.metrics()
             ]
-        session.print_json({**value, "folder": str(found.folder.path)})
-        return
-    paragraphs = (
+        return session.json_text({**value, "folder": str(found.folder.path), "stall": found.stall})
+    paragraphs = [
         "\n".join(f"{session.style(f'{label:<14}', 'dim')} {value.rstrip()}" for label, value in section if value)
         for section in _sections(found)
-    )
-    session.print_line("\n\n".join(filter(None, paragraphs)))
+    ]
     if show_metrics:
-        session.print_line()
         rows = [
             (session.safe(item.name), f"{item.value:g}", "-" if item.step is None else str(item.step))
             for item in found.metrics()
         ]
-        session.print_line(session.table(("METRIC", "VALUE", "STEP"), rows) if rows else "no metrics were logged")
+        paragraphs.append(session.table(("METRIC", "VALUE", "STEP"), rows) if rows else "no metrics were logged")
+    return "\n\n".join(filter(None, paragraphs))
 
 
 def _sections(found: "Info") -> list[list[tuple[str, str]]]:
     manifest = found.manifest
     return [
-        _head(manifest),
+        [*_head(manifest), ("cannot go on", session.safe(found.stall or ""))],
         _result(manifest),
         _what(manifest),
         _where(manifest),

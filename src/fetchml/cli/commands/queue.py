@@ -110,13 +110,14 @@ def _carry_on(
     settings, run_id = loaded.settings, accepted.run_id
     assert run_id is not None  # noqa: S101  # only a dry run has none
     stays = wait or follow
+    is_direct = settings.execution_mode == "direct"
     if stays:
-        session.note(f"queued {run_id}; Ctrl-C leaves it running")
+        session.note(f"queued {run_id}; Ctrl-C {'cancels it' if is_direct else 'leaves it running'}")
     else:
         _report(accepted, json=json, quiet=quiet)
     for text in accepted.notes:
         session.note(text)
-    if settings.execution_mode == "direct":
+    if is_direct:
         from fetchml.service.direct import run_now
 
         def show(lines: list[str]) -> None:

@@ -43,9 +43,7 @@ def status(
     """Show the queue and the latest runs."""
     settings = configuration().settings
     if run is not None:
-        from fetchml.cli.commands.info import show_run
-
-        show_run(settings, run, json=json, show_metrics=False)
+        _show_run(settings, run, watch=watch, json=json)
         return
     if not watch:
         session.print_line(_text(settings, limit, json=json))
@@ -53,6 +51,23 @@ def status(
     with session.screen_updates(_REFRESH_S) as screen:
         while True:
             screen.show(_text(settings, limit, json=json))
+
+
+def _show_run(settings: "Settings", run: str, *, watch: bool, json: bool) -> None:
+    """Shows one run, with `watch` until it has ended."""
+    from fetchml.cli.commands.info import text_of
+    from fetchml.service.info import info
+
+    found = info(settings, run)
+    if not watch:
+        session.print_line(text_of(found, json=json, show_metrics=False))
+        return
+    folder = str(found.folder.path)  # a name or `@` may soon mean another run
+    with session.screen_updates(_REFRESH_S) as screen:
+        while found.manifest.seal is None:
+            screen.show(text_of(found, json=json, show_metrics=False))
+            found = info(settings, folder)
+        screen.show(text_of(found, json=json, show_metrics=False), is_last=True)
 
 
 def _text(settings: "Settings", limit: int, *, json: bool) -> str:
@@ -93,6 +108,8 @@ def _why(item: "Listed") -> str:
         if item.position is None:
             return "waits for a worker"
         return f"#{item.position}: " + session.safe("; ".join(item.reasons))
+    if item.stall is not None:
+        return "cannot go on now: " + session.safe(item.stall)
     if row.end_reason in (None, "ok"):
         return ""
     return row.end_reason if row.exit_code is None else f"{row.end_reason} (exit {row.exit_code})"
@@ -147,6 +164,7 @@ def _as_json(found: "Overview") -> dict[str, object]:
                 "gpus": item.row.gpus,
                 "position": item.position,
                 "reasons": list(item.reasons),
+                "stall": item.stall,
             }
             for item in found.runs
         ],
