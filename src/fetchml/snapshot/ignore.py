@@ -147,7 +147,11 @@ def _rewritten(line: str) -> str:
     takes for a path.
     """
     sign = "!" if line.startswith("!") else ""
-    tokens = [] if line.startswith("#") else [match[0] for match in _TOKEN.finditer(line[len(sign) :])]
+    tokens: list[str] = []
+    for match in () if line.startswith("#") else _TOKEN.finditer(line, len(sign)):
+        if match[0] in _OPEN:  # the rest is not read: a long row of brackets would take for ever
+            return ""
+        tokens.append(match[0])
     while tokens and tokens[-1] == " ":
         tokens.pop()
     end = "/" if tokens and tokens[-1] == "/" else ""
@@ -164,8 +168,9 @@ def _rewritten(line: str) -> str:
 
 
 _STARS = re.compile(r"(?<![^/])\*{3,}(?![^/])")
+_OPEN = ("[", "\\")  # never closed, or nothing to escape: git lets nothing match
 _ESCAPED_SLASH = "\\/"
-_SET = r"\[[!^]?\]?(?:\[:[^\]]*:\]|\\.|[^\]\\])*\]"
+_SET = r"\[[!^]?\]?(?:\[:[^\]]*:\]|\\.|[^\]\\])*+\]"
 _TOKEN = re.compile(rf"\\.|{_SET}|.", re.DOTALL)
 _MEMBER = re.compile(r"\[:([^\]]*):\]|\\?(.)(?:-\\?(.))?", re.DOTALL)
 _CLASSES = {
@@ -186,8 +191,6 @@ _CLASSES = {
 
 def _translated(token: str) -> str | None:
     """Returns one element of a pattern for pathspec, or None if git lets nothing match a pattern that holds it."""
-    if token in ("[", "\\"):  # never closed, or nothing to escape
-        return None
     if len(token) > 2 and token[0] == "[":
         is_negated = token[1] in "!^"
         members = _members(token[1 + is_negated : -1])
