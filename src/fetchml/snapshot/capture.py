@@ -50,15 +50,21 @@ class Snapshot:
     tree: Tree
 
 
-def capture(root: Path, objects: ObjectStore, limits: Limits) -> Snapshot:
+def capture(root: Path, objects: ObjectStore, limits: Limits, home: Path | None = None) -> Snapshot:
     """Stores every file of a project and returns its snapshot; durable when it returns.
+
+    Args:
+        root: Root of the project.
+        objects: Where the files go.
+        limits: How large it may be.
+        home: The home folder of fetchml, which is no part of a project even where it lies in it.
 
     Raises:
         Refused: The tree is too large or too deep, holds something that is no file, a link that leaves it, an
             unreadable file, or a file that keeps changing. All such paths are named at once.
         ConfigError: The folder cannot be read.
     """
-    found = scan(root, limits)
+    found = scan(root, limits, home)
     faults: list[str] = []
     entries: list[Entry] = []
     with objects.batch() as batch:
@@ -89,8 +95,8 @@ def capture(root: Path, objects: ObjectStore, limits: Limits) -> Snapshot:
     return Snapshot(commit_id, tree)
 
 
-def scan(root: Path, limits: Limits) -> list[Found]:
-    """Returns what belongs to a snapshot, without reading file contents; order is not defined.
+def scan(root: Path, limits: Limits, home: Path | None = None) -> list[Found]:
+    """Returns what belongs to a snapshot, without reading file contents; order is not defined. See `capture`.
 
     Raises:
         Refused: See `capture`.
@@ -100,7 +106,7 @@ def scan(root: Path, limits: Limits) -> list[Found]:
     found: list[Found] = []
     faults: list[str] = []
     total_bytes = 0
-    for path, status in _walk(root, tracked, faults):
+    for path, status in _walk(root, tracked, faults, _inside(root, home)):
         mode = status.st_mode
         if stat.S_ISREG(mode):
             total_bytes += status.st_size
@@ -125,7 +131,17 @@ def shown(path: bytes) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _walk(root: Path, tracked: frozenset[bytes], faults: list[str]) -> Iterator[tuple[bytes, os.stat_result]]:
+def _inside(root: Path, home: Path | None) -> str | None:
+    """Returns the path of the home folder below the root, or None if it lies elsewhere."""
+    if home is None:
+        return None
+    root, home = root.resolve(), home.resolve()
+    return str(home.relative_to(root)) if home.is_relative_to(root) else None
+
+
+def _walk(
+    root: Path, tracked: frozenset[bytes], faults: list[str], home: str | None
+) -> Iterator[tuple[bytes, os.stat_result]]:
     """Yields what is not ignored, folder by folder; iterative, as nobody knows how deep it is."""
     tracked_folders = {folder for path in tracked for folder in folders_above(path)}
     # Of a folder that is left out, what git tracks is taken, and nothing else.
@@ -145,7 +161,7 @@ def _walk(root: Path, tracked: frozenset[bytes], faults: list[str]) -> Iterator[
             path = folder + entry.name
             raw = os.fsencode(path)
             is_folder = entry.is_dir(follow_symlinks=False)
-            if entry.name in NEVER:
+            if entry.name in NEVER or path == home:
                 continue
             is_ignored = is_left_out or rules.ignores(path, is_folder=is_folder)
             if is_ignored and raw not in (tracked_folders if is_folder else tracked):

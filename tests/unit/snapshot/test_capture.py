@@ -44,6 +44,24 @@ def test_a_snapshot_holds_every_file(project: Path, write: Write, captured: Capt
     assert {objects.read(item.sha256) for item in snapshot.tree.files} == {b"a", b"", b"print()"}
 
 
+@pytest.mark.parametrize("name", [".fetchml", "deep/er/home"])
+def test_the_home_of_fetchml_is_no_part_of_a_project(
+    project: Path, write: Write, objects: MemoryObjects, name: str
+) -> None:
+    write({"train.py": "print()", "deep/a.py": "a", f"{name}/store/objects/x": "x", ".fetchml2": "b"})
+    os.mkfifo(project / name / "worker.wake")
+    kept = capture(project, objects, LIMITS, project / "." / name).tree.entries
+    assert [item.path for item in kept] == [b".fetchml2", b"deep/a.py", b"train.py"]
+
+
+def test_the_home_of_fetchml_is_left_out_by_whichever_path_it_is_named(
+    project: Path, write: Write, objects: MemoryObjects, tmp_path: Path
+) -> None:
+    write({"train.py": "print()", "home/x": "x"})
+    (tmp_path / "link").symlink_to(project / "home")
+    assert [item.path for item in capture(project, objects, LIMITS, tmp_path / "link").tree.entries] == [b"train.py"]
+
+
 def test_the_commit_id_is_the_digest_of_the_tree(write: Write, captured: Capture) -> None:
     write({"a.py": "a"})
     snapshot = captured()
