@@ -28,7 +28,8 @@ class FetchmlStack:
         self._home_path = path / "home"
         self.project = path / "project"
         self.script = copy_payload("stamp.py", self.project).name
-        self.env = environment(HOME=path, FETCHML_HOME=self._home_path)
+        # The payload is a bare script, as the peers get it.
+        self.env = environment(HOME=path, FETCHML_HOME=self._home_path, FETCHML_REPRO_POLICY="best-effort")
         self.home = Home(Settings(home=self._home_path))
 
     def start(self) -> None:

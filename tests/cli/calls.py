@@ -70,6 +70,7 @@ class User:
             "HOME": str(self.path),
             "FETCHML_HOME": str(self.home),
             "FETCHML_ENGINE": "process",
+            "FETCHML_REPRO_POLICY": "best-effort",
             "FETCHML_PREFECT_API_URL": NOWHERE,
             **self.env,
             **(changes or {}),

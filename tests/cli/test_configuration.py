@@ -162,8 +162,8 @@ def test_init_writes_a_file_that_is_valid_as_it_is(user: User) -> None:
             assert item["value"] == before[key]["value"], key
     written = {key for key, item in after.items() if item["layer"] == "project"}
     expected = {key for key, item in after.items() if item["scope"] == "project"}
-    # The variable of the engine wins over the file; colour and tracebacks are a matter of the user, not of the project.
-    assert written == expected - {"engine", "color", "debug"}
+    # Variables win over the file for engine and policy; colour and tracebacks are the user's, not the project's.
+    assert written == expected - {"engine", "repro_policy", "color", "debug"}
 
 
 def test_a_value_as_shown_can_be_written_down_again(user: User) -> None:

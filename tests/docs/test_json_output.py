@@ -66,9 +66,19 @@ def test_examples_that_are_cut_short_have_the_shape_of_the_output(
 
 
 def test_queue(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    real = shape(printed(capsys, "queue", "--engine", "process", "--dry-run", "--json", "--", "true"))
+    words = ("--engine", "process", "--repro-policy", "best-effort", "--dry-run", "--json", "--", "true")
+    real = shape(printed(capsys, "queue", *words))
     assert real.pop("plan")
     assert real == shape(example("fetchml queue"))
+
+
+def test_explain(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = example("fetchml explain")
+    real = printed(capsys, "explain", "--engine", "process", "--json", "--", "true")
+    assert shape(real["faults"]) == shape(shown["faults"])
+    assert real["faults"][0]["hint"] == shown["faults"][0]["hint"]
+    assert set(real) == set(shown)
+    assert set(real["trust"]) == {"level", "evidence", "next_level", "next_needs"}
 
 
 def test_cancel_and_wait(stored: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

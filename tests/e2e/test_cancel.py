@@ -92,12 +92,13 @@ def test_a_waiting_run_is_cancelled_at_once_and_never_starts(impatient_stack: St
     stack = impatient_stack
     stack.script("witness.py", WITNESS)
     cpus = str(len(os.sched_getaffinity(0)))
-    blocker = stack.queue("--engine", "process", "--cpus", cpus, "witness.py", "2")
+    blocker = stack.queue("--engine", "process", "--cpus", cpus, "--", *stack.gate())
     stack.is_state(blocker, "running")
     waiting = stack.queue("--engine", "process", "--cpus", cpus, "witness.py", "0.1")
     outcome = stack.json("cancel", waiting)
     assert outcome["runs"] == [{"run_id": waiting, "state": "cancelled"}]
     assert stack.manifest(waiting).times.started_at is None
+    stack.open_gate()
     stack.ended(blocker)
     after = stack.queue("--engine", "process", "--cpus", cpus, "witness.py", "0.1")
     stack.ended(after)

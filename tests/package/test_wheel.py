@@ -13,6 +13,8 @@ from uv import find_uv_bin
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "fetchml"
 
+QUEUE = ("queue", "-q", "--engine", "process", "--repro-policy", "best-effort")
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -68,7 +70,7 @@ def test_the_wheel_works_in_a_folder_with_its_own_flows_and_plugins(built: Path,
         )
 
     assert str(site) in call("-c", "import fetchml; print(fetchml.__file__)").stdout
-    run_id = call("-m", "fetchml.cli.main", "queue", "-q", "--engine", "process", "train.py").stdout.strip()
+    run_id = call("-m", "fetchml.cli.main", *QUEUE, "train.py").stdout.strip()
     assert call("-m", "fetchml.cli.main", "logs", run_id).stdout == "ran\n"
     loaded = call(
         "-c",

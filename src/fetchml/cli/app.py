@@ -12,6 +12,7 @@ from fetchml.errors import ConfigError
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a commented fetchml.yaml for this project"),
     "queue": ("queue", "Queue a script or a command as a run"),
+    "explain": ("explain", "Show what a command would be queued as, and what is wrong with it"),
     "status": ("status", "Show the queue and the latest runs"),
     "info": ("info", "Show the record of a run"),
     "logs": ("logs", "Show the output of a run"),

@@ -61,6 +61,12 @@ class Settings:
         "queue",
         "queue: through Prefect and the worker; direct: at once, in this process, for scripts and debugging",
     )
+    repro_policy: str = _setting(
+        "repro_policy",
+        Choice("strict", "best-effort"),
+        "strict",
+        "strict: what could not be repeated is refused; best-effort: it runs, and its record says what it lacks",
+    )
     priority: int = _setting("priority", Number(0, 10, whole=True), 5, "Priority of new runs, higher first")
     network: str = _setting("network", Choice("bridge", "none"), "bridge", "What containers may reach")
     gpus: float = _setting("resources.gpus", Number(0, 64), 0.0, "GPUs a run asks for")

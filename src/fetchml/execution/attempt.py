@@ -19,6 +19,7 @@ from fetchml.engine.port import ContainerState, Phase, StartFailed
 from fetchml.environment.build import BuildCancelled, BuildFailed, BuiltEnvironment
 from fetchml.environment.detect import detect
 from fetchml.environment.maker import EnvironmentRequest
+from fetchml.environment.pins import unpinned
 from fetchml.errors import Corrupt, FetchmlError, NotFound
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
@@ -29,8 +30,10 @@ from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
 from fetchml.models.ids import container_name
 from fetchml.models.manifest import Placement, PrefectTrace, RunManifest, Sandbox
+from fetchml.models.plan import Plan
 from fetchml.models.status import Preparing, Running, State
 from fetchml.preflight.check import Facts, check
+from fetchml.preflight.trust import TrustFacts, trust
 from fetchml.snapshot.tree import Tree, import_roots, read_tree
 from fetchml.store.directory import read_model
 
@@ -105,10 +108,12 @@ class Attempt:
             return None  # it was checked before the container was made
         if (ended := self._cancelled_before_start()) is not None:
             return ended
-        facts = Facts(
-            plan=self.plan,
-            capacity=self._driver.discovery.capacity,
-            recorded_sha256=self.manifest.plan.plan_sha256,
+        recorded = self.manifest.plan
+        facts = Facts.of(
+            self.plan,
+            self._driver.discovery.capacity,
+            policy=recorded.repro_policy,
+            recorded_sha256=recorded.plan_sha256,
             snapshot_fault=self._snapshot_fault(),
             image_digest=self._image_digest(),
         )
@@ -153,7 +158,8 @@ class Attempt:
             return self._not_started(EndFacts(cancelled_by=by.by if by else "unknown"))
         except BuildFailed as error:
             return self._not_started(EndFacts(environment_error=str(error)))
-        self._store.update(self.run_id, lambda manifest: _with_environment(manifest, environment))
+        loose = unpinned(request.dependencies, home.objects) if request.dependencies else None
+        self._store.update(self.run_id, lambda manifest: _with_environment(manifest, self.plan, environment, loose))
         return Prepared(environment, code, tree)
 
     def run(self, prepared: Prepared | None) -> Ended:
@@ -360,9 +366,22 @@ class Attempt:
         )
 
 
-def _with_environment(manifest: RunManifest, built: BuiltEnvironment) -> RunManifest:
+def _with_environment(
+    manifest: RunManifest, plan: Plan, built: BuiltEnvironment, loose: tuple[str, ...] | None
+) -> RunManifest:
+    """Records what was built, and how far the run can be trusted now that it is known."""
     if manifest.seal is not None:
         return manifest
+    git = manifest.environment.git
+    known = TrustFacts(
+        snapshot_verified=True,
+        environment_key=built.key,
+        unpinned=loose,
+        git_commit=git.commit if git else None,
+        git_dirty=git.dirty if git else None,
+    )
+    reached = trust(plan, known)
+    trace = manifest.plan.model_copy(update={"trust_level": reached.level, "trust_evidence": reached.evidence})
     environment = manifest.environment.model_copy(
         update={
             "key": built.key,
@@ -371,4 +390,4 @@ def _with_environment(manifest: RunManifest, built: BuiltEnvironment) -> RunMani
             "built_image_digest": built.image if built.key else None,
         }
     )
-    return manifest.with_sections(environment=environment)
+    return manifest.with_sections(environment=environment, plan=trace)

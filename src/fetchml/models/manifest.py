@@ -5,6 +5,7 @@ covers every section but the ones people may still edit (`EDITABLE_SECTIONS`).
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -24,6 +25,9 @@ EDITABLE_SECTIONS = frozenset({"narrative", "annotations", "outcome", "privacy"}
 
 TrustLevel = Literal["L0", "L1", "L2", "L3", "L4"]
 """Rungs of the trust ladder, from nothing verified to reproduced."""
+TRUST_LEVELS: tuple[TrustLevel, ...] = ("L0", "L1", "L2", "L3", "L4")
+ReproPolicy = Literal["strict", "best-effort"]
+"""strict: what cannot be repeated is refused; best-effort: it is run, and the record says what it lacks."""
 
 
 class Identity(Model):
@@ -55,11 +59,37 @@ class Times(Model):
     ended_at: UtcTime | None = Field(default=None, description="When it ended")
 
 
+class EvidenceState(StrEnum):
+    """How well something that trust stands on is known."""
+
+    VERIFIED = "verified"
+    DECLARED = "declared"
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+
+
+class Evidence(Model):
+    """One thing that a rung of the trust ladder stands on."""
+
+    rung: TrustLevel = Field(description="Rung that needs it")
+    field: str = Field(description="What it is about, as a field of the plan or the manifest")
+    state: EvidenceState = Field(
+        description="verified: compared; declared: stated, to be done before the start or at the end; unknown; missing"
+    )
+    detail: str = Field(description="What was found, for people")
+
+    @property
+    def holds(self) -> bool:
+        """Whether the rung can stand on it."""
+        return self.state in (EvidenceState.VERIFIED, EvidenceState.DECLARED)
+
+
 class PlanTrace(Model):
     """How far the run can be trusted and repeated."""
 
-    repro_policy: Literal["strict", "best-effort"] = Field(description="Policy it was queued under")
+    repro_policy: ReproPolicy = Field(description="Policy it was queued under")
     trust_level: TrustLevel = Field(description="Rung of the trust ladder")
+    trust_evidence: tuple[Evidence, ...] = Field(default=(), description="What each rung stands on, and what it lacks")
     plan_sha256: Sha256 = Field(description="Digest of plan.json's canonical form")
 
 

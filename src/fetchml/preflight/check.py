@@ -5,13 +5,17 @@ the store, where a fault refuses the run before anything starts.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Self
 
 from fetchml.admission.decide import Resource, fits_never
-from fetchml.models.manifest import TrustLevel
-from fetchml.models.plan import EngineKind, EnvironmentMode, Network, Plan
+from fetchml.models.manifest import ReproPolicy
+from fetchml.models.plan import Command, EngineKind, EnvironmentMode, EnvironmentPlan, ImagePlan, Network, Plan
 from fetchml.models.resources import GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import format_size
+
+_ADD_MANIFEST = "add one (`uv lock`, or `pip freeze > requirements.txt`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,25 @@ class Fault:
         return f"{self.check}: expected {self.expected}, found {self.actual}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was found out about a plan; None means it was not looked at."""
+    """What was found out about a run; None means that it was not looked at, or that a fault kept it from being known.
 
-    plan: Plan
+    The parts of the plan are apart, so that one which cannot be told does not hide what is wrong with the others.
+    """
+
     capacity: HostCapacity
+    policy: ReproPolicy = "best-effort"
+    command: Command | None = None
+    environment: EnvironmentPlan | None = None
+    engine: EngineKind | None = None
+    image: ImagePlan | None = None
+    resources: ResourceRequest | None = None
+    network: Network | None = None
+    as_is_chosen: bool | None = None
+    """Whether the user asked for an environment that is used as it is."""
+    plan_sha256: str | None = None
+    """Hash of the plan, computed now."""
     recorded_sha256: str | None = None
     """Plan hash in the manifest."""
     snapshot_fault: str | None = None
@@ -45,74 +62,99 @@ class Facts:
     image_digest: str | None = None
     """Digest of the image of that name on this host; empty if there is none."""
 
+    @classmethod
+    def of(cls, plan: Plan, capacity: HostCapacity, **found: Any) -> Self:
+        """Returns the facts about a whole plan.
+
+        Args:
+            plan: The plan.
+            capacity: What the host offers.
+            found: The other fields.
+        """
+        return cls(
+            capacity=capacity,
+            command=plan.command,
+            environment=plan.environment,
+            engine=plan.engine,
+            image=plan.image,
+            resources=plan.resources,
+            network=plan.network,
+            plan_sha256=plan.sha256,
+            **found,
+        )
+
 
 def check(facts: Facts) -> tuple[Fault, ...]:
-    """Returns every fault of a plan, in a fixed order; empty if it may run."""
-    plan = facts.plan
-    faults: list[Fault] = []
-    if facts.recorded_sha256 is not None and facts.recorded_sha256 != plan.sha256:
-        faults.append(
-            Fault(
-                "plan_sha256",
-                facts.recorded_sha256,
-                plan.sha256,
-                "the plan was changed after it was queued; queue again",
-            )
+    """Returns every fault, in a fixed order; empty if the run may start."""
+    return (
+        *_identity_faults(facts),
+        *_policy_faults(facts),
+        *(_resource_faults(facts, facts.resources) if facts.resources is not None else ()),
+        *_network_faults(facts),
+    )
+
+
+def _identity_faults(facts: Facts) -> Iterator[Fault]:
+    """Compares what is there with what was recorded."""
+    if None not in (facts.recorded_sha256, facts.plan_sha256) and facts.recorded_sha256 != facts.plan_sha256:
+        yield Fault(
+            "plan_sha256",
+            str(facts.recorded_sha256),
+            str(facts.plan_sha256),
+            "the plan was changed after it was queued; queue again",
         )
     if facts.snapshot_fault is not None:
-        faults.append(
-            Fault("snapshot", "every file with its digest", facts.snapshot_fault, "queue again from the code")
+        yield Fault("snapshot", "every file with its digest", facts.snapshot_fault, "queue again from the code")
+    if facts.command is not None and facts.script_present is False:
+        yield Fault(
+            "script",
+            f"`{facts.command.script}` in the snapshot",
+            "no such file",
+            "take it out of .gitignore and .fetchmlignore",
         )
-    if facts.script_present is False:
-        faults.append(
-            Fault(
-                "script",
-                f"`{plan.command.script}` in the snapshot",
-                "no such file",
-                "take it out of .gitignore and .fetchmlignore",
-            )
+    if facts.command is not None and facts.workdir_present is False:
+        yield Fault(
+            "workdir", f"`{facts.command.workdir}` in the snapshot", "no such folder", "queue from a folder with code"
         )
-    if facts.workdir_present is False:
-        faults.append(
-            Fault(
-                "workdir",
-                f"`{plan.command.workdir}` in the snapshot",
-                "no such folder",
-                "queue from a folder with code",
-            )
+    if facts.image_digest is not None and facts.image is not None and facts.image_digest != facts.image.digest:
+        yield Fault(
+            "image",
+            facts.image.digest,
+            facts.image_digest or "no such image",
+            f"the image `{facts.image.reference}` was removed since; get it back, or queue again with another",
         )
-    if facts.image_digest is not None and plan.image is not None and facts.image_digest != plan.image.digest:
-        found = facts.image_digest or "no such image"
-        faults.append(
-            Fault(
-                "image",
-                plan.image.digest,
-                found,
-                f"the image `{plan.image.reference}` was removed since; get it back, or queue again with another",
-            )
-        )
-    faults += _resource_faults(facts)
-    if plan.network is Network.NONE and not plan.engine.isolates:
-        faults.append(
-            Fault(
-                "network",
-                "an engine that can cut a run off",
-                "the process engine, which cannot",
-                "use `--engine docker`, or set `network: bridge`",
-            )
-        )
-    return tuple(faults)
 
 
-def trust_level(plan: Plan) -> TrustLevel:
-    """Returns the rung of the trust ladder that a plan reaches (DESIGN.md section 5).
+def _policy_faults(facts: Facts) -> Iterator[Fault]:
+    """Applies what the policy `strict` asks for: every input of the run is named by its digest."""
+    environment = facts.environment
+    if facts.policy != "strict" or environment is None or environment.mode is EnvironmentMode.LOCKED:
+        return
+    if facts.engine is not None and not facts.engine.isolates:
+        yield Fault(
+            "dependencies",
+            "a dependency manifest, as the policy is strict",
+            "none: the packages of this host would be used as they are",
+            f"{_ADD_MANIFEST}, or queue with `--repro-policy best-effort`",
+        )
+    elif facts.as_is_chosen is False:
+        yield Fault(
+            "dependencies",
+            "a dependency manifest, as the policy is strict",
+            "none",
+            f"{_ADD_MANIFEST}, take the packages of the image with `environment.mode: as-is`, "
+            "or queue with `--repro-policy best-effort`",
+        )
 
-    L1: the snapshot is verified. L2: the environment is built from a hashed manifest. L3: the image is pinned too.
-    A plain process shares the host's libraries and ends at L2.
-    """
-    if plan.environment.mode is not EnvironmentMode.LOCKED:
-        return "L1"
-    return "L3" if plan.engine.isolates and plan.image is not None else "L2"
+
+def _network_faults(facts: Facts) -> Iterator[Fault]:
+    if facts.network is Network.NONE and facts.engine is not None and not facts.engine.isolates:
+        yield Fault(
+            "network",
+            "an engine that can cut a run off",
+            "the process engine, which cannot",
+            "use `--engine docker`, or set `network: bridge`",
+        )
 
 
 def _has_nvidia(capacity: HostCapacity) -> bool:
@@ -135,8 +177,7 @@ def _gpu_fault(request: ResourceRequest, capacity: HostCapacity) -> Fault:
     )
 
 
-def _resource_faults(facts: Facts) -> list[Fault]:
-    request = facts.plan.resources
+def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
     faults: list[Fault] = []
     if 0 < request.gpus < 1:
         faults.append(
@@ -148,11 +189,11 @@ def _resource_faults(facts: Facts) -> list[Fault]:
         faults.append(
             Fault("gpu_memory", "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
         )
-    if request.gpus and facts.plan.engine is EngineKind.PODMAN:
+    if request.gpus and facts.engine is EngineKind.PODMAN:
         faults.append(
             Fault("gpus", "an engine that can pass GPUs on", "podman, whose API ignores them", "use `--engine docker`")
         )
-    if request.gpus and facts.plan.engine is EngineKind.DOCKER and not _has_nvidia(facts.capacity):
+    if request.gpus and facts.engine is EngineKind.DOCKER and not _has_nvidia(facts.capacity):
         faults.append(
             Fault(
                 "gpus",

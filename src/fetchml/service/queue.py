@@ -30,7 +30,6 @@ from fetchml.models.resources import HostCapacity
 from fetchml.models.status import Queued
 from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
-from fetchml.preflight.check import trust_level
 from fetchml.service.resolve import Resolved, Words, resolve
 
 MAX_NAME = 64
@@ -89,13 +88,13 @@ def queue(
         Forbidden: The home folder cannot be written.
     """
     home = Home(configuration.settings)
-    _check_texts(request)
+    check_texts(request)
     objects = MemoryObjects() if dry_run else home.objects
     if not dry_run:
         home.create()
         _check_space(home)
-    resolved = resolve(request.words, configuration, home, objects, _capacity(home), request.cwd)
-    name = request.name or _default_name(request.words)
+    resolved = resolve(request.words, configuration, home, objects, host_capacity(home), request.cwd)
+    name = request.name or default_name(request.words)
     run_id = None
     if not dry_run:
         run_id = _store(home, request, resolved, configuration.settings.priority, name, now)
@@ -159,7 +158,12 @@ def _manifest(
         command=CommandRecord(argv=plan.command.argv, workdir=plan.command.workdir),
         status=Queued(since=moment),
         times=Times(queued_at=moment),
-        plan=PlanTrace(repro_policy="best-effort", trust_level=trust_level(plan), plan_sha256=plan.sha256),
+        plan=PlanTrace(
+            repro_policy=resolved.policy,
+            trust_level=resolved.trust.level,
+            trust_evidence=resolved.trust.evidence,
+            plan_sha256=plan.sha256,
+        ),
         environment=Environment(
             mode=plan.environment.mode.value,
             dependencies_name=dependencies.name if dependencies else None,
@@ -174,13 +178,14 @@ def _manifest(
     )
 
 
-def _capacity(home: Home) -> HostCapacity:
-    """What the worker of this host said it has, else what can be seen from here."""
+def host_capacity(home: Home) -> HostCapacity:
+    """Returns what the worker of this host said it has, else what can be seen from here."""
     state = read_worker_state(home.services)
     return state.capacity if state is not None else discover().capacity
 
 
-def _check_texts(request: QueueRequest) -> None:
+def check_texts(request: QueueRequest) -> None:
+    """Raises ConfigError, which names every name, tag and note that is not accepted."""
     faults: list[str] = []
     for what, text in (("name", request.name), ("group", request.group), *(("tag", tag) for tag in request.tags)):
         if text is not None and not (0 < len(text) <= MAX_NAME and text.isprintable() and text == text.strip()):
@@ -218,7 +223,8 @@ def _check_space(home: Home) -> None:
         )
 
 
-def _default_name(words: Words) -> str:
+def default_name(words: Words) -> str:
+    """Returns the name of a run whose user gave none."""
     word = words.script or words.argv[0]
     stem = Path(word).stem
     return "".join(c for c in stem if c.isprintable() and c not in "/@").strip("- ")[:MAX_NAME] or "run"

@@ -7,18 +7,22 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from fetchml import durable
 from fetchml.config.layers import Configuration
 from fetchml.config.settings import Settings
 from fetchml.engine.choose import Chosen, choose
 from fetchml.environment.detect import Dependencies, detect, passed_over
-from fetchml.errors import ConfigError, Refused
+from fetchml.environment.pins import unpinned
+from fetchml.errors import ConfigError, FetchmlError, Refused
 from fetchml.home import Home
+from fetchml.models.manifest import ReproPolicy
 from fetchml.models.plan import (
     Command,
     DependencyManifest,
@@ -31,8 +35,10 @@ from fetchml.models.plan import (
 )
 from fetchml.models.resources import HostCapacity, ResourceRequest
 from fetchml.models.units import GIB, format_size
+from fetchml.objects.memory import MemoryObjects
 from fetchml.objects.port import ObjectStore
-from fetchml.preflight.check import Facts, check
+from fetchml.preflight.check import Facts, Fault, check
+from fetchml.preflight.trust import Trust, TrustFacts, trust
 from fetchml.service.engines import engine_maker
 from fetchml.snapshot.capture import Limits, Snapshot, capture
 from fetchml.snapshot.git import GitState, git_state, git_top
@@ -46,6 +52,7 @@ _FLAGS = {
     "max_runtime_s": "--max-runtime",
 }
 """How users name what a request asks for."""
+_T = TypeVar("_T")
 _DEFAULT_CPUS = 2.0
 _DEFAULT_MEMORY = 8 * GIB
 
@@ -62,22 +69,100 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A plan, and what was found on the way to it."""
+    """A plan that passed preflight, and what was found on the way to it."""
 
     plan: Plan
     snapshot: Snapshot
-    root: Path
-    """Root of the project."""
     git: GitState | None
     engine: Chosen
+    policy: ReproPolicy
+    trust: Trust
     notes: tuple[str, ...]
     """What the user should know about choices made for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What a command resolves to as far as that is clear, and everything that keeps it out of the queue."""
+
+    policy: ReproPolicy
+    root: Path
+    """Root of the project."""
+    command: Command | None
+    engine: Chosen | None
+    image: ImagePlan | None
+    snapshot: Snapshot | None
+    environment: EnvironmentPlan | None
+    resources: ResourceRequest | None
+    plan: Plan | None
+    """None where a part of it is not clear."""
+    git: GitState | None
+    trust: Trust | None
+    errors: tuple[FetchmlError, ...]
+    """What kept a part from being clear, in the order of the steps."""
+    faults: tuple[Fault, ...]
+    """Checks that failed, those of `errors` among them."""
+    notes: tuple[str, ...]
+
+    def accepted(self) -> Resolved:
+        """Returns the whole, if nothing is wrong.
+
+        Raises:
+            FetchmlError: The one error there is, or a Refused that names every fault.
+        """
+        if self.errors and len(self.faults) == 1:
+            raise self.errors[0]
+        if self.faults:
+            lines = [f"- {fault}\n  {fault.hint}" for fault in self.faults]
+            count = len(self.faults)
+            raise Refused(
+                "preflight refused the run" if count == 1 else f"preflight refused the run: {count} faults",
+                detail="\n".join(lines),
+                code="preflight-refused",
+            )
+        assert self.plan and self.snapshot and self.engine and self.trust  # noqa: S101, PT018  # no fault, so all is clear
+        return Resolved(self.plan, self.snapshot, self.git, self.engine, self.policy, self.trust, self.notes)
+
+
+class _Steps:
+    """Takes steps that may fail, so that one fault does not hide the next."""
+
+    def __init__(self) -> None:
+        self.errors: list[FetchmlError] = []
+        self.faults: list[Fault] = []
+
+    def take(self, check: str, expected: str, step: Callable[[], _T]) -> _T | None:
+        """Returns what a step returns, or None and notes why it failed."""
+        try:
+            return step()
+        except FetchmlError as error:
+            if error.code == durable.STORAGE_FULL:
+                raise
+            self.errors.append(error)
+            actual = ": ".join(filter(None, (error.summary, error.detail)))
+            self.faults.append(Fault(check, expected, actual, error.hint or ""))
+            return None
 
 
 def resolve(
     words: Words, configuration: Configuration, home: Home, objects: ObjectStore, capacity: HostCapacity, cwd: Path
 ) -> Resolved:
-    """Resolves a command to a plan that passed preflight.
+    """Resolves a command to a plan that passed preflight; see `examine`.
+
+    Raises:
+        ConfigError: The command makes no sense: a missing script, a folder, an unknown form.
+        Refused: Preflight found faults; all of them are named.
+        Unavailable: The engine that was asked for does not answer.
+        NotFound: The image is not on this host.
+    """
+    _command(words, _project_root(configuration, cwd), cwd)  # what was mistyped comes first, and alone
+    return examine(words, configuration, home, objects, capacity, cwd).accepted()
+
+
+def examine(
+    words: Words, configuration: Configuration, home: Home, objects: ObjectStore, capacity: HostCapacity, cwd: Path
+) -> Examined:
+    """Resolves a command as far as it goes and collects everything that is wrong with it.
 
     Args:
         words: What was typed.
@@ -88,49 +173,88 @@ def resolve(
         cwd: The user's current folder.
 
     Raises:
-        ConfigError: The command makes no sense: a missing script, a folder, an unknown form.
-        Refused: Preflight found faults; all of them are named.
-        Unavailable: The engine that was asked for does not answer.
-        NotFound: The image is not on this host.
+        Unavailable: The disk is full.
     """
     settings = configuration.settings
+    policy: ReproPolicy = "strict" if settings.repro_policy == "strict" else "best-effort"
     root = _project_root(configuration, cwd)
-    command = _command(words, root, cwd)
-    chosen = choose(settings.engine, home.engines, engine_maker(settings))
+    steps = _Steps()
+    command = steps.take("command", "a command that can run", lambda: _command(words, root, cwd))
+    chosen = steps.take(
+        "engine", "an engine that answers", lambda: choose(settings.engine, home.engines, engine_maker(settings))
+    )
     # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
-    if not chosen.engine.kind.isolates and configuration.origins["image"].layer == "flag":
-        raise ConfigError("`--image` needs a container engine", detail=f"the engine is `process`: {chosen.why}")
-    image = _image(chosen, settings)
+    image = chosen and steps.take("image", "an image of this host", lambda: _image(chosen, configuration))
+    resources = steps.take("resources", "a request within bounds", lambda: _request(settings, capacity))
+    # What is refused anyway leaves nothing behind.
+    kept = MemoryObjects() if steps.errors else objects
     limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
-    snapshot = capture(root, objects, limits, home.path)
-    dependencies = detect(snapshot.tree, objects, command.workdir)
-    notes = _notes(snapshot, dependencies, settings)
-    plan = _checked_plan(
-        snapshot_id=snapshot.commit_id,
+    snapshot = steps.take(
+        "snapshot", "a code tree that can be captured", lambda: capture(root, kept, limits, home.path)
+    )
+    dependencies = environment = None
+    if snapshot is not None and chosen is not None:
+        folder = command.workdir if command else ""
+        clear = steps.take("dependencies", "a whole manifest", lambda: (detect(snapshot.tree, kept, folder),))
+        if clear is not None:
+            (dependencies,) = clear
+            environment = steps.take(
+                "environment",
+                "an environment that can be made",
+                lambda: _environment(settings, dependencies, chosen.engine.kind),
+            )
+    plan = None
+    if not steps.errors and command and chosen and snapshot and environment and resources:
+        plan = steps.take(
+            "plan",
+            "values that can be hashed",
+            lambda: _checked_plan(
+                snapshot_id=snapshot.commit_id,
+                command=command,
+                environment=environment,
+                engine=chosen.engine.kind,
+                image=image,
+                resources=resources,
+                network=Network(settings.network),
+                env=dict(sorted(settings.env.items())),
+            ),
+        )
+    facts = Facts(
+        capacity=capacity,
+        policy=policy,
         command=command,
-        environment=_environment(settings, dependencies, chosen.engine.kind),
-        engine=chosen.engine.kind,
+        environment=environment,
+        engine=chosen.engine.kind if chosen else None,
         image=image,
-        resources=_request(settings, capacity),
+        resources=resources,
         network=Network(settings.network),
-        env=dict(sorted(settings.env.items())),
+        as_is_chosen=settings.environment_mode == "as-is",
+        script_present=_has_script(snapshot, command) if snapshot and command else None,
+        workdir_present=_has_folder(snapshot, command.workdir) if snapshot and command else None,
     )
-    faults = check(
-        Facts(
-            plan=plan,
-            capacity=capacity,
-            script_present=None if command.script is None else snapshot.tree.find(command.script) is not None,
-            workdir_present=_has_folder(snapshot, command.workdir),
-        )
+    git = git_state(root) if plan is not None else None
+    known = TrustFacts(
+        snapshot_verified=snapshot is not None,
+        unpinned=unpinned(dependencies, kept) if dependencies else None,
+        git_commit=git.commit if git else None,
+        git_dirty=git.dirty if git else None,
     )
-    if faults:
-        lines = [f"- {fault}\n  {fault.hint}" for fault in faults]
-        raise Refused(
-            "preflight refused the run" if len(faults) == 1 else f"preflight refused the run: {len(faults)} faults",
-            detail="\n".join(lines),
-            code="preflight-refused",
-        )
-    return Resolved(plan, snapshot, root, git_state(root), chosen, notes)
+    return Examined(
+        policy=policy,
+        root=root,
+        command=command,
+        engine=chosen,
+        image=image,
+        snapshot=snapshot,
+        environment=environment,
+        resources=resources,
+        plan=plan,
+        git=git,
+        trust=trust(plan, known) if plan is not None else None,
+        errors=tuple(steps.errors),
+        faults=(*steps.faults, *check(facts)),
+        notes=_notes(snapshot, dependencies, settings, known.unpinned) if snapshot else (),
+    )
 
 
 def _project_root(configuration: Configuration, cwd: Path) -> Path:
@@ -241,10 +365,12 @@ def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
         raise ConfigError("the resources asked for are not accepted", detail=_first(error)) from error
 
 
-def _image(chosen: Chosen, settings: Settings) -> ImagePlan | None:
+def _image(chosen: Chosen, configuration: Configuration) -> ImagePlan | None:
     if not chosen.engine.kind.isolates:
+        if configuration.origins["image"].layer == "flag":
+            raise ConfigError("`--image` needs a container engine", detail=f"the engine is `process`: {chosen.why}")
         return None
-    found = chosen.engine.image(settings.image)
+    found = chosen.engine.image(configuration.settings.image)
     return ImagePlan(reference=found.reference, digest=found.digest)
 
 
@@ -282,13 +408,21 @@ def _python_version() -> str:
         raise ConfigError(f"`{interpreter}` does not run", detail=str(error)) from error
 
 
-def _notes(snapshot: Snapshot, dependencies: Dependencies | None, settings: Settings) -> tuple[str, ...]:
+def _notes(
+    snapshot: Snapshot, dependencies: Dependencies | None, settings: Settings, loose: tuple[str, ...] | None
+) -> tuple[str, ...]:
     notes: list[str] = []
-    if dependencies is None and settings.environment_mode == "auto":
+    if dependencies is not None and loose:
+        notes.append(f"`{dependencies.name}` does not pin every version: another day may install others (`uv lock`)")
+    if dependencies is None and settings.environment_mode == "auto" and settings.repro_policy != "strict":
         others = passed_over(snapshot.tree)
         seen = f" (`{others[0]}` is not supported yet)" if others else ""
         notes.append(f"no dependency manifest found{seen}: the Python of the image or host is used as it is")
     return tuple(notes)
+
+
+def _has_script(snapshot: Snapshot, command: Command) -> bool | None:
+    return None if command.script is None else snapshot.tree.find(command.script) is not None
 
 
 def _has_folder(snapshot: Snapshot, workdir: str) -> bool | None:

@@ -10,7 +10,7 @@ from fetchml.models.plan import (
 )
 from fetchml.models.resources import Device, GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import GIB
-from fetchml.preflight.check import Facts, Fault, check, trust_level
+from fetchml.preflight.check import Facts, Fault, check
 from fetchml.testing.builders import IMAGE_DIGEST, make_container_plan, make_plan
 
 HOST = HostCapacity(
@@ -22,7 +22,7 @@ HOST = HostCapacity(
 
 
 def faults(plan=None, **facts: object) -> tuple[Fault, ...]:
-    return check(Facts(**{"plan": plan or make_plan(), "capacity": HOST, **facts}))
+    return check(Facts.of(plan or make_plan(), HOST, **facts))
 
 
 def requesting(**request: object) -> object:
@@ -131,17 +131,37 @@ def test_a_host_whose_cards_are_too_small_is_not_said_to_have_none():
 
 
 LOCKED = EnvironmentPlan(mode=EnvironmentMode.LOCKED, dependencies=DependencyManifest(name="r", sha256="a" * 64))
+AS_IS = EnvironmentPlan(mode=EnvironmentMode.AS_IS)
 
 
 @pytest.mark.parametrize(
-    ("plan", "level"),
+    ("plan", "chosen", "refused"),
     [
-        (make_plan(), "L1"),
-        (make_container_plan(), "L1"),
-        (make_plan(environment=LOCKED), "L2"),
-        (make_container_plan(environment=LOCKED), "L3"),
-        (make_container_plan(environment=LOCKED, engine=EngineKind.PODMAN), "L3"),
+        (make_plan(environment=LOCKED), None, False),
+        (make_container_plan(environment=LOCKED), None, False),
+        (make_plan(environment=AS_IS), True, True),
+        (make_plan(environment=AS_IS), None, True),
+        (make_container_plan(environment=AS_IS), False, True),
+        (make_container_plan(environment=AS_IS), True, False),
+        (make_container_plan(environment=AS_IS), None, False),
     ],
 )
-def test_trust_grows_with_what_is_pinned(plan, level):
-    assert trust_level(plan) == level
+def test_strict_asks_for_packages_that_have_a_digest(plan, chosen, refused):
+    found = faults(plan, policy="strict", as_is_chosen=chosen)
+    assert [fault.check for fault in found] == ["dependencies"] * refused
+    assert all("--repro-policy best-effort" in fault.hint for fault in found)
+    assert faults(plan, policy="best-effort", as_is_chosen=chosen) == ()
+
+
+def test_a_part_that_is_not_clear_hides_no_fault_of_the_others():
+    facts = Facts(
+        capacity=HOST,
+        policy="strict",
+        environment=AS_IS,
+        engine=EngineKind.PROCESS,
+        resources=ResourceRequest(gpus=9, cpus=99),
+        network=Network.NONE,
+    )
+    names = [fault.check for fault in check(facts)]
+    assert names == ["dependencies", "resources.cpus", "resources.gpus", "network"]
+    assert check(Facts(capacity=HOST, policy="strict")) == ()

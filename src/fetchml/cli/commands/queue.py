@@ -1,15 +1,31 @@
 """`fetchml queue`."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand, TyperOption
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, PrefectApiUrl, Quiet, command_app, configuration
-from fetchml.errors import ConfigError
+from fetchml.cli.options import Json, PrefectApiUrl, Quiet, command_app
+from fetchml.cli.request import (
+    EPILOG,
+    CommandWords,
+    Cpus,
+    Engine,
+    Env,
+    GpuMemory,
+    Gpus,
+    Group,
+    Image,
+    MaxRuntime,
+    Memory,
+    Name,
+    Note,
+    PassThrough,
+    Priority,
+    ReproPolicy,
+    Tag,
+    requested,
+)
 
 if TYPE_CHECKING:
     from fetchml.config.layers import Configuration
@@ -18,49 +34,30 @@ if TYPE_CHECKING:
 
 app = command_app()
 
-_SEPARATOR = "fetchml.separator"
-
-
-class PassThrough(TyperCommand):
-    """A command that leaves everything from its first argument on alone, and remembers whether `--` came before it."""
-
-    allow_interspersed_args = False
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.meta[_SEPARATOR] = _separator_first(self, ctx, args)
-        return super().parse_args(ctx, args)
-
 
 @app.command(
     cls=PassThrough,
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS]",
-    epilog="Everything after SCRIPT goes to the script. To run any other command, put it after `--`.",
+    epilog=EPILOG,
 )
 def queue(
     ctx: typer.Context,
-    words: Annotated[list[str], typer.Argument(metavar="SCRIPT [ARGS]... | -- COMMAND [ARGS]...", show_default=False)],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run.  [default: the script's]")] = None,
-    priority: Annotated[str | None, typer.Option("--priority", metavar="0-10", help="Higher goes first.")] = None,
-    gpus: Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs.")] = None,
-    gpu_memory: Annotated[
-        str | None, typer.Option("--gpu-memory", metavar="SIZE", help="GPU memory needed on each device.")
-    ] = None,
-    cpus: Annotated[str | None, typer.Option("--cpus", metavar="N", help="CPU cores.")] = None,
-    memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory limit, such as 8G.")] = None,
-    max_runtime: Annotated[
-        str | None, typer.Option("--max-runtime", metavar="TIME", help="Stop it after this time, such as 90m.")
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option("--engine", metavar="NAME", help="auto, docker, podman or process.")
-    ] = None,
-    image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="Base image.")] = None,
-    env: Annotated[
-        list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Variable of the run; repeatable.")
-    ] = None,
-    note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why you queue it.")] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag; repeatable.")] = None,
-    group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="Group the run belongs to.")] = None,
+    words: CommandWords,
+    name: Name = None,
+    priority: Priority = None,
+    gpus: Gpus = None,
+    gpu_memory: GpuMemory = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    max_runtime: MaxRuntime = None,
+    engine: Engine = None,
+    image: Image = None,
+    repro_policy: ReproPolicy = None,
+    env: Env = None,
+    note: Note = None,
+    tag: Tag = None,
+    group: Group = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exit 1 if it failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show its output as it arrives, then like --wait.")] = False,
     prefect_api_url: PrefectApiUrl = None,
@@ -72,35 +69,14 @@ def queue(
 
     The code is captured now: what you edit later does not reach the run.
     """
-    from fetchml.service.queue import QueueRequest
+    asked = requested(ctx, locals())
     from fetchml.service.queue import queue as accept
-    from fetchml.service.resolve import Words
 
-    _refuse_repeated(ctx)
-    loaded = configuration(
-        _flags(
-            {
-                "priority": priority,
-                "resources.gpus": gpus,
-                "resources.gpu_memory": gpu_memory,
-                "resources.cpus": cpus,
-                "resources.memory": memory,
-                "resources.max_runtime": max_runtime,
-                "engine": engine,
-                "image": image,
-                "prefect.api_url": prefect_api_url,
-            },
-            env or [],
-        )
-    )
-    is_command = bool(ctx.meta.get(_SEPARATOR))
-    typed = Words(None, tuple(words)) if is_command else Words(words[0], tuple(words[1:]))
-    request = QueueRequest(typed, name=name, note=note, tags=tuple(tag or ()), group=group, cwd=Path.cwd())
-    accepted = accept(request, loaded, dry_run=dry_run)
+    accepted = accept(asked.request, asked.configuration, dry_run=dry_run)
     if dry_run:
         _show_plan(accepted, json=json)
         return 0
-    return _carry_on(accepted, loaded, wait=wait, follow=follow, json=json, quiet=quiet)
+    return _carry_on(accepted, asked.configuration, wait=wait, follow=follow, json=json, quiet=quiet)
 
 
 def _carry_on(
@@ -181,37 +157,12 @@ def _report(accepted: "Accepted", *, json: bool, quiet: bool) -> None:
 
 
 def _show_plan(accepted: "Accepted", *, json: bool) -> None:
-    plan = accepted.plan
     if json:
-        session.print_json({**_as_json(accepted), "plan": plan.model_dump(mode="json")})
+        session.print_json({**_as_json(accepted), "plan": accepted.plan.model_dump(mode="json")})
         return
-    from fetchml.models.units import format_duration, format_size, plural
+    from fetchml.cli.plan_text import show_plan
 
-    request = plan.resources
-    dependencies = plan.environment.dependencies
-    rows = [
-        ("command", " ".join(plan.command.argv)),
-        ("workdir", plan.command.workdir or "."),
-        ("commit id", plan.snapshot_id),
-        (
-            "dependencies",
-            f"{dependencies.name} ({dependencies.sha256[:12]})" if dependencies else "none: used as it is",
-        ),
-        ("python", plan.environment.python or "of the image"),
-        ("engine", f"{plan.engine} ({accepted.engine_reason})"),
-        ("image", f"{plan.image.reference} ({plan.image.digest[:19]})" if plan.image else "none"),
-        ("network", plan.network.value),
-        (
-            "resources",
-            f"{plural(request.cpus, 'CPU')}, {format_size(request.memory_bytes)} memory, {plural(request.gpus, 'GPU')}",
-        ),
-        ("max runtime", format_duration(request.max_runtime_s) if request.max_runtime_s else "none"),
-        ("env", ", ".join(f"{k}={v}" for k, v in plan.env.items()) or "none"),
-        ("priority", str(accepted.priority)),
-        ("plan_sha256", accepted.plan_sha256),
-    ]
-    for label, value in rows:
-        session.print_line(f"{label:<13} {session.safe(value)}")
+    show_plan(accepted.plan, accepted.engine_reason, accepted.priority)
     for text in accepted.notes:
         session.note(text)
     session.note("nothing was queued (--dry-run)")
@@ -231,76 +182,3 @@ def _as_json(accepted: "Accepted") -> dict[str, object]:
         "notes": list(accepted.notes),
         "dry_run": accepted.run_id is None,
     }
-
-
-def _flags(texts: dict[str, str | None], variables: Sequence[str]) -> dict[str, object]:
-    """Reads the flags by the rules of their settings; all that are wrong are named at once."""
-    from fetchml.config.kinds import check_variable_name
-    from fetchml.config.settings import by_key
-
-    flags: dict[str, object] = {}
-    faults: list[ConfigError] = []
-    for key, text in texts.items():
-        if text is None:
-            continue
-        try:
-            flags[key] = by_key()[key].metadata["kind"].from_text(text)
-        except ConfigError as error:
-            option = "--" + key.rpartition(".")[2].replace("_", "-")
-            faults.append(ConfigError(f"{option}: {error.summary}", detail=error.detail, hint=error.hint))
-    env: dict[str, str] = {}
-    for pair in variables:
-        name, equals, value = pair.partition("=")
-        try:
-            if not equals:
-                raise ConfigError(f"`{pair[:60]}` has no value", hint="write `--env NAME=value`")
-            if check_variable_name(name) in env and env[name] != value:
-                raise ConfigError(f"`{name}` is given twice, with different values")
-            env[name] = value
-        except ConfigError as error:
-            faults.append(ConfigError(f"--env: {error.summary}", detail=error.detail, hint=error.hint))
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        raise ConfigError(f"{len(faults)} options are wrong", detail="\n".join(f"- {fault}" for fault in faults))
-    if env:
-        flags["env"] = env
-    return flags
-
-
-def _refuse_repeated(ctx: typer.Context) -> None:
-    """An option given twice with different values is a mistake that must not pick one of them."""
-    repeated: dict[str, Any] = ctx.meta.get("fetchml.repeated", {})
-    if repeated:
-        raise ConfigError(
-            "an option is given twice, with different values",
-            detail=", ".join(f"`{option}`" for option in repeated),
-            hint="keep one of them",
-        )
-
-
-def _separator_first(command: TyperCommand, ctx: Any, args: Sequence[str]) -> bool:
-    """Tells whether `--` stands before the first argument, and notes options that contradict each other."""
-    takes_value: dict[str, bool] = {}
-    multiple: set[str] = set()
-    for parameter in command.get_params(ctx):
-        if isinstance(parameter, TyperOption):
-            for option in (*parameter.opts, *parameter.secondary_opts):
-                takes_value[option] = not parameter.is_flag
-                if parameter.multiple:
-                    multiple.add(option)
-    seen: dict[str, str] = {}
-    words = iter(args)
-    for word in words:
-        if word == "--":
-            return True
-        if not word.startswith("-") or word == "-":
-            return False
-        option, equals, value = word.partition("=")
-        if takes_value.get(option) and not equals:
-            value = next(words, "")
-        if takes_value.get(option) and option not in multiple:
-            if seen.get(option, value) != value:
-                ctx.meta.setdefault("fetchml.repeated", {})[option] = value
-            seen[option] = value
-    return False

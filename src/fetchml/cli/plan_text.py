@@ -1,0 +1,49 @@
+"""Shows a plan to people."""
+
+from typing import TYPE_CHECKING
+
+from fetchml.cli import session
+
+if TYPE_CHECKING:
+    from fetchml.models.plan import Plan
+
+
+def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
+    """Prints what a plan says, one line for each part.
+
+    Args:
+        plan: The plan.
+        engine_reason: Why its engine was taken.
+        priority: Priority of the run, which is no part of the plan.
+    """
+    from fetchml.models.units import format_duration, format_size, plural
+
+    request = plan.resources
+    dependencies = plan.environment.dependencies
+    show_rows(
+        ("command", " ".join(plan.command.argv)),
+        ("workdir", plan.command.workdir or "."),
+        ("commit id", plan.snapshot_id),
+        (
+            "dependencies",
+            f"{dependencies.name} ({dependencies.sha256[:12]})" if dependencies else "none: used as it is",
+        ),
+        ("python", plan.environment.python or "of the image"),
+        ("engine", f"{plan.engine} ({engine_reason})"),
+        ("image", f"{plan.image.reference} ({plan.image.digest[:19]})" if plan.image else "none"),
+        ("network", plan.network.value),
+        (
+            "resources",
+            f"{plural(request.cpus, 'CPU')}, {format_size(request.memory_bytes)} memory, {plural(request.gpus, 'GPU')}",
+        ),
+        ("max runtime", format_duration(request.max_runtime_s) if request.max_runtime_s else "none"),
+        ("env", ", ".join(f"{k}={v}" for k, v in plan.env.items()) or "none"),
+        ("priority", str(priority)),
+        ("plan_sha256", plan.sha256),
+    )
+
+
+def show_rows(*rows: tuple[str, str]) -> None:
+    """Prints labels and values, one below the other."""
+    for label, value in rows:
+        session.print_line(f"{label:<13} {session.safe(value)}")
