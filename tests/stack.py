@@ -98,13 +98,13 @@ class Stack:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def gate(self) -> tuple[str, ...]:
-        """Returns a command, for the process engine, that goes on until the file `open` is in the stack's folder."""
-        return "sh", "-c", f"until [ -e '{self.path}/open' ]; do sleep 0.05; done; echo done"
+    def gate(self, name: str = "gate") -> tuple[str, ...]:
+        """Returns a command, for the process engine, that goes on until `open_gate` is called."""
+        return "sh", "-c", f"until [ -e '{self.path}/{name}.open' ]; do sleep 0.05; done; echo done"
 
-    def open_gate(self) -> None:
+    def open_gate(self, name: str = "gate") -> None:
         """Lets the command of `gate` end."""
-        (self.path / "open").touch()
+        (self.path / f"{name}.open").touch()
 
     def queue(self, *words: str) -> str:
         """Queues a run and returns its id."""

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from itertools import takewhile
 
 import pytest
 
@@ -65,9 +66,15 @@ def test_waiting_returns_the_record_and_the_exit_code(stack: Stack) -> None:
 
 
 def test_watching_one_run_ends_with_it(stack: Stack) -> None:
-    run_id = stack.queue(*PROCESS, "witness.py", "3")
-    shown = stack.run("status", run_id, "--watch").stdout
-    assert "state          running" in shown
+    run_id = stack.queue(*PROCESS, "--", *stack.gate("watched"))
+    stack.is_state(run_id, "running")
+    process = command(stack, "status", run_id, "--watch")
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    shown = "".join(takewhile(lambda line: line != "state          running\n", lines))
+    stack.open_gate("watched")
+    shown += process.communicate(timeout=TIMEOUT_S)[0]
+    assert process.returncode == 0
     assert shown.rstrip().rpartition("\nrun  ")[2].splitlines()[1] == "state          completed"
 
 
@@ -89,7 +96,7 @@ def test_following_a_run_that_goes_on_shows_all_of_it(stack: Stack) -> None:
 @pytest.mark.parametrize("option", ["--wait", "--follow"])
 def test_who_leaves_lets_the_run_go_on(stack: Stack, option: str) -> None:
     before = set(stack.home.store.run_ids())
-    process = command(stack, "queue", *PROCESS, option, "witness.py", "2")
+    process = command(stack, "queue", *PROCESS, option, "witness.py", "6")
     (run_id,) = until(lambda: set(stack.home.store.run_ids()) - before, "the run to be queued")
     stack.is_state(run_id, "running")
     process.send_signal(signal.SIGINT)

@@ -99,11 +99,12 @@ def test_a_failed_run_is_a_failed_flow_run_that_says_why(running_stack: Stack, c
 
 def test_a_deleted_flow_run_is_made_again(running_stack: Stack, client: PrefectClient) -> None:
     cpus = str(len(os.sched_getaffinity(0)))
-    blocker = running_stack.queue("--engine", "process", "--cpus", cpus, "--", "sleep", "3")
+    blocker = running_stack.queue("--engine", "process", "--cpus", cpus, "--", *running_stack.gate("deleted"))
     running_stack.is_state(blocker, "running")
     waiting = running_stack.queue("--engine", "process", "--cpus", cpus, "--", "true")
     _delete(client, flow_run_of(client, waiting)["id"])
     running_stack.run("doctor", check=False)
+    running_stack.open_gate("deleted")
     (manifest,) = running_stack.ended(waiting)
     assert manifest.status.state == "completed"
 
