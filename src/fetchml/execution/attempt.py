@@ -195,7 +195,7 @@ class Attempt:
         """Step 4: seals the record and removes the container; a sealed run stays as it is."""
         home = self._driver.home
         try:
-            manifest = seal_run(self._store, self.run_folder, self.number, ended, self._driver.now)
+            manifest = self._seal(ended)
         except FetchmlError as error:
             if error.code != STORAGE_FULL:
                 raise
@@ -203,10 +203,14 @@ class Attempt:
             home.release_reserve()
             facts = ended.facts.model_copy(update={"storage_full": True, "infrastructure_error": str(error)})
             ended = ended.model_copy(update={"facts": facts})
-            manifest = seal_run(self._store, self.run_folder, self.number, ended, self._driver.now)
+            manifest = self._seal(ended)
         self.engine.remove(self.name)
         clean(self.run_folder, self.number)
         return manifest
+
+    def _seal(self, ended: Ended) -> RunManifest:
+        signer = self._driver.home.keys.signer
+        return seal_run(self._store, self.run_folder, self.number, ended, self._driver.now, signer)
 
     def _may_have_started(self, state: ContainerState | None) -> bool:
         """Tells whether the payload was started; where the container is gone, the record of its making tells."""

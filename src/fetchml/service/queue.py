@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fetchml
 from fetchml.config.layers import Configuration
+from fetchml.config.settings import Settings
 from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, Conflict, Unavailable
 from fetchml.gpus.discover import discover
@@ -86,10 +87,13 @@ def queue(
         ConfigError: Something in the request makes no sense.
         Refused: Preflight or a limit says no; nothing was queued.
         Unavailable: The disk is full, or the engine does not answer; nothing was queued.
-        Forbidden: The home folder cannot be written.
+        Forbidden: The home folder cannot be written, or the key that is to sign may be known to others.
+        NotFound: The record is to be signed, and there is no key.
     """
     home = Home(configuration.settings)
     _check_texts(request)
+    if configuration.settings.seal_sign:
+        home.keys.check()
     objects = MemoryObjects() if dry_run else home.objects
     if not dry_run:
         home.create()
@@ -98,7 +102,7 @@ def queue(
     name = request.name or _default_name(request.words)
     run_id = None
     if not dry_run:
-        run_id = _store(home, request, resolved, configuration.settings.priority, name, now)
+        run_id = _store(home, request, resolved, configuration.settings, name, now)
     return Accepted(
         run_id=run_id,
         plan=resolved.plan,
@@ -112,7 +116,7 @@ def queue(
 
 
 def _store(
-    home: Home, request: QueueRequest, resolved: Resolved, priority: int, name: str, now: Callable[[], datetime]
+    home: Home, request: QueueRequest, resolved: Resolved, settings: Settings, name: str, now: Callable[[], datetime]
 ) -> str:
     git = None
     if resolved.git is not None:
@@ -126,7 +130,7 @@ def _store(
     while True:
         moment = now()
         run_id = new_run_id(moment)
-        manifest = _manifest(run_id, moment, request, resolved, priority, name, git)
+        manifest = _manifest(run_id, moment, request, resolved, settings, name, git)
         try:
             home.store.create(resolved.plan, manifest)
         except Conflict:
@@ -139,7 +143,7 @@ def _manifest(
     moment: datetime,
     request: QueueRequest,
     resolved: Resolved,
-    priority: int,
+    settings: Settings,
     name: str,
     git: GitFacts | None,
 ) -> RunManifest:
@@ -153,7 +157,7 @@ def _manifest(
             host=host_name(),
             group=request.group,
             tags=request.tags,
-            priority=priority,
+            priority=settings.priority,
             commit_id=plan.snapshot_id,
         ),
         command=CommandRecord(argv=plan.command.argv, workdir=plan.command.workdir),
@@ -170,7 +174,7 @@ def _manifest(
             fetchml=fetchml.__version__,
         ),
         resources=Resources(requested=plan.resources),
-        metadata=Metadata(note=request.note, engine_reason=resolved.engine.why),
+        metadata=Metadata(note=request.note, engine_reason=resolved.engine.why, sign=settings.seal_sign),
     )
 
 

@@ -61,6 +61,7 @@ def queue(
     note: Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why you queue it.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag; repeatable.")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="NAME", help="Group the run belongs to.")] = None,
+    sign: Annotated[bool | None, typer.Option("--sign/--no-sign", help="Sign the record at its end.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exit 1 if it failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show its output as it arrives, then like --wait.")] = False,
     prefect_api_url: PrefectApiUrl = None,
@@ -89,6 +90,7 @@ def queue(
                 "engine": engine,
                 "image": image,
                 "prefect.api_url": prefect_api_url,
+                "seal.sign": None if sign is None else str(sign).lower(),
             },
             env or [],
         )
