@@ -118,6 +118,23 @@ def test_a_retired_key_still_vouches(user: User) -> None:
     assert (found["signature"], found["warnings"]) == ("trusted", [])
 
 
+def test_a_signature_after_the_key_was_retired_is_told(user: User) -> None:
+    user.call("keys", "init")
+    run_id = run(user, "--sign")
+    user.call("keys", "rotate")
+    (old, _) = keys(user)
+
+    def earlier(key: dict[str, Any]) -> None:
+        key["retired_at"] = key["created_at"]
+
+    path = user.home / "keys" / f"{old['key_id']}.json"
+    changed(path, earlier)
+    path.chmod(0o600)
+    found = report(user, run_id)
+    assert (found["ok"], found["signature"]) == (True, "trusted")
+    assert found["warnings"] == [f"signed by key {old['key_id']} after it was retired"]
+
+
 def test_an_unknown_key_is_a_warning_until_it_is_trusted(user: User, tmp_path: Path) -> None:
     user.call("keys", "init")
     folder = str(user.runs / run(user, "--sign"))

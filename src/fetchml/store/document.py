@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections import Counter
 from typing import Any
 
 from pydantic_core import to_json
@@ -36,7 +37,7 @@ def is_as_written(content: bytes) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise Corrupt(f"the key `{twice[:60]}` is there twice", code="record-damaged")
     return found
 
