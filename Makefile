@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 UV_VERSION := 0.13.8
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+# One more than there are cores: tests of the whole stack wait more than they compute.
+TEST_JOBS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -15,7 +17,7 @@ demo: setup ## Run a real experiment through the queue, on embedded defaults
 
 test: setup ## Run the whole suite; provisions what it can
 	@scripts/provision-tests
-	@pytest
+	@pytest -n $(TEST_JOBS) --dist loadfile
 
 check: setup ## What CI checks besides: format, lint, types, import contracts, docs, wheel
 	@ruff format --check .

@@ -96,6 +96,14 @@ class Stack:
         path.write_text(text, encoding="utf-8")
         return path
 
+    def gate(self) -> tuple[str, ...]:
+        """Returns a command, for the process engine, that goes on until the file `open` is in the stack's folder."""
+        return "sh", "-c", f"until [ -e '{self.path}/open' ]; do sleep 0.05; done; echo done"
+
+    def open_gate(self) -> None:
+        """Lets the command of `gate` end."""
+        (self.path / "open").touch()
+
     def queue(self, *words: str) -> str:
         """Queues a run and returns its id."""
         return self.run("queue", "--quiet", *words).stdout.strip()

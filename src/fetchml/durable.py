@@ -25,6 +25,7 @@ STORAGE_FULL = "storage-full"
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 @contextmanager
@@ -64,6 +65,24 @@ def translate(error: OSError, doing: str, path: Path) -> FetchmlError:
     if error.errno == errno.EIO:
         return Corrupt(summary, detail=f"{reason}: the disk reports a fault", code="disk-fault")
     return Unavailable(summary, detail=reason, code="io-error")
+
+
+def exists(path: Path) -> bool:
+    """Tells whether there is something; a link that leads nowhere is nothing.
+
+    What cannot be told is an error. `Path.exists` raises it up to Python 3.13 only and then says no, though a run would
+    be started twice, or sealed without a part of its record, where a disk fails.
+
+    Raises:
+        FetchmlError: See `translate`.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in _MISSING:
+            return False
+        raise translate(error, "look for", path) from error
+    return True
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -129,6 +129,18 @@ def test_results_that_became_a_link_are_not_followed(benches: MakeBench, tmp_pat
     assert [path.stat().st_mode & 0o777 for path in (elsewhere, elsewhere / "dataset")] == [0o755, 0o644]
 
 
+def test_folders_that_became_links_without_an_end_are_passed_over(benches: MakeBench) -> None:
+    def links(results: Path, inbox: Path) -> None:
+        for folder in (results, inbox):
+            folder.rmdir()
+            folder.symlink_to("x" * 300)  # longer than a name may be: an error of the system, not a dangling link
+
+    manifest = benches(scripts={"train": leaving(links)}).drive()
+    assert manifest.seal is not None
+    assert manifest.status.state is State.COMPLETED
+    assert manifest.artifacts is None
+
+
 @pytest.mark.parametrize(
     ("text", "warning"),
     [(b"x" * 99 + b"\n", ()), (b"x" * 101, ("output beyond `output.max_size` was dropped",))],

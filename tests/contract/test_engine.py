@@ -17,6 +17,7 @@ from fetchml.diagnosis import EndFacts, diagnose
 from fetchml.engine.port import ContainerState, Phase, StartFailed
 from fetchml.errors import Conflict, NotFound
 from fetchml.models.units import MIB
+from fetchml.snapshot.tree import MAX_FOLDERS, MAX_PATH_BYTES
 from stack import until
 
 on_all = pytest.mark.parametrize("bench", ALL, indirect=True)
@@ -74,6 +75,30 @@ def test_many_may_create_the_same(bench: Bench) -> None:
     in_threads(4, lambda _: bench.engine.create(spec))
     assert bench.engine.names(bench.store_id) == [spec.name]
     assert bench.state(spec.name).phase is Phase.CREATED
+
+
+@on_real
+def test_code_may_be_as_deep_as_a_snapshot(bench: Bench) -> None:
+    """Also from deep inside a program: the limit of depth leaves room for what calls itself for each folder."""
+    length = MAX_PATH_BYTES // (MAX_FOLDERS + 1) - 1
+    folder = "/".join(["d" * length] * MAX_FOLDERS)
+    path = folder + "/" + "f" * (MAX_PATH_BYTES - len(folder) - 1)
+    (bench.root / "code" / folder).mkdir(parents=True)
+    (bench.root / "code" / path).write_text("deep")
+    spec = bench.spec(Payload(f"print(open({path!r}).read())", exits(0).script))
+
+    def create(frames: int) -> None:
+        if frames:
+            create(frames - 1)
+        else:
+            bench.engine.create(spec)
+
+    create(300)
+    bench.engine.start(spec.name)
+    assert bench.wait(spec.name).exit_code == 0
+    assert bench.output(spec.name) == b"deep\n"
+    bench.engine.remove(spec.name)
+    assert bench.engine.names(bench.store_id) == []
 
 
 # Starting

@@ -101,7 +101,7 @@ def test_runs_of_equal_priority_start_in_the_order_they_were_queued(podman_stack
     stack = podman_stack
     stack.script("witness.py", WITNESS)
     cpus = str(len(os.sched_getaffinity(0)))
-    blocker = stack.queue("--engine", "process", "--cpus", cpus, "witness.py", "4")
+    blocker = stack.queue("--engine", "process", "--cpus", cpus, "--", *stack.gate())
     stack.is_state(blocker, "running")
     low = stack.queue("--engine", "process", "--cpus", cpus, "--priority", "2", "witness.py", "0.1")
     first = stack.queue("--engine", "process", "--cpus", cpus, "witness.py", "0.1")
@@ -109,6 +109,7 @@ def test_runs_of_equal_priority_start_in_the_order_they_were_queued(podman_stack
     high = stack.queue("--engine", "process", "--cpus", cpus, "--priority", "9", "witness.py", "0.1")
     listed = {item["run_id"]: item for item in stack.json("status")["runs"]}
     assert listed[blocker]["state"] == "running"
+    stack.open_gate()
     started = [manifest.times.started_at for manifest in stack.ended(blocker, high, first, second, low)]
     times = [moment for moment in started if isinstance(moment, datetime)]
     assert len(times) == 5

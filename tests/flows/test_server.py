@@ -125,10 +125,11 @@ def test_a_second_worker_of_one_home_is_refused(running_stack: Stack, words: tup
 
 def test_what_runs_outlives_down_and_is_adopted(stack: Stack) -> None:
     stack.run("up")
-    run_id = stack.queue("--engine", "process", "--", "sh", "-c", "sleep 3; echo done")
+    run_id = stack.queue("--engine", "process", "--", *stack.gate())
     stack.is_state(run_id, "running")
     done = stack.run("down")
     assert "1 runs go on" in done.stderr
+    stack.open_gate()
     stack.run("up")
     (manifest,) = stack.ended(run_id)
     assert manifest.status.state == "completed"

@@ -1,11 +1,14 @@
+import functools
+import inspect
 import json
 import math
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.canonical import canonical_bytes, canonical_sha256
+from fetchml.canonical import MAX_DEPTH, canonical_bytes, canonical_sha256
 from fetchml.errors import ConfigError
 
 
@@ -38,13 +41,6 @@ def test_the_digest_is_of_the_form():
     assert canonical_sha256({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 
 
-def nested(depth: int) -> dict[str, object]:
-    value: dict[str, object] = {}
-    for _ in range(depth):
-        value = {"a": value}
-    return value
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -60,7 +56,6 @@ def nested(depth: int) -> dict[str, object]:
         {"b": b"bytes"},
         {"s": {1, 2}},
         {1: "a key that is no text"},
-        nested(100_000),
     ],
     ids=[
         "nan",
@@ -75,12 +70,60 @@ def nested(depth: int) -> dict[str, object]:
         "bytes",
         "set",
         "int key",
-        "deep",
     ],
 )
 def test_what_json_cannot_hold_is_refused(value):
     with pytest.raises(ConfigError, match="canonical JSON"):
         canonical_bytes(value)
+
+
+def nested(wrap, levels):
+    """Returns an object of that many levels, itself among them."""
+    value = None
+    for _ in range(levels - 1):
+        value = wrap(value)
+    return {"a": value}
+
+
+def holding_itself():
+    value = {}
+    value["a"] = [value, value]
+    return value
+
+
+def with_frames_left(count, call):
+    def deeper(frames):
+        return deeper(frames - 1) if frames else call()
+
+    return deeper(sys.getrecursionlimit() - len(inspect.stack(0)) - count)
+
+
+each_wrap = pytest.mark.parametrize(
+    "wrap",
+    [lambda value: {"a": value}, lambda value: [0, value], lambda value: (value,)],
+    ids=["dict", "list", "tuple"],
+)
+
+
+@each_wrap
+def test_depth_is_counted_up_to_its_cap(wrap):
+    assert canonical_bytes(nested(wrap, MAX_DEPTH))
+    with pytest.raises(ConfigError, match=f"canonical JSON\nit is nested deeper than {MAX_DEPTH} levels"):
+        canonical_bytes(nested(wrap, MAX_DEPTH + 1))
+
+
+@each_wrap
+def test_the_cap_is_the_same_where_little_of_the_stack_is_left(wrap):
+    frames = 2 * MAX_DEPTH
+    assert with_frames_left(frames, functools.partial(canonical_bytes, nested(wrap, MAX_DEPTH)))
+    for deep in (nested(wrap, MAX_DEPTH + 1), nested(wrap, 100_000)):
+        with pytest.raises(ConfigError, match="nested deeper"):
+            with_frames_left(frames, functools.partial(canonical_bytes, deep))
+
+
+def test_a_value_that_holds_itself_is_refused():
+    with pytest.raises(ConfigError, match="nested deeper"):
+        canonical_bytes(holding_itself())
 
 
 JSON = st.recursive(

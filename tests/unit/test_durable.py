@@ -51,6 +51,39 @@ def path(tmp_path: Path) -> Path:
     return folder / "file"
 
 
+# exists
+
+
+def test_a_thing_exists_whatever_it_is(path: Path) -> None:
+    path.write_bytes(b"")
+    (path.parent / "link").symlink_to(path)
+    assert durable.exists(path)
+    assert durable.exists(path.parent)
+    assert durable.exists(path.parent / "link")
+
+
+def test_what_is_not_there_or_leads_nowhere_does_not_exist(path: Path) -> None:
+    path.write_bytes(b"")
+    (path.parent / "dangling").symlink_to("nowhere")
+    (path.parent / "loop").symlink_to("loop")
+    for missing in ("nothing", "nothing/below", "file/below", "dangling", "loop"):
+        assert not durable.exists(path.parent / missing)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, Forbidden), (errno.EIO, Corrupt), (errno.ESTALE, Unavailable)]
+)
+def test_what_cannot_be_told_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[FetchmlError]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(kind, match="cannot look for"):
+        durable.exists(path)
+
+
 # write_atomic
 
 

@@ -86,7 +86,7 @@ def load(
     from_environment, warnings = _from_environment(environ, faults)
     home = _home(flags or {}, from_environment)
     user_file = home / USER_FILE
-    if _exists(user_file):
+    if _exists(user_file, f"the home folder `{home}` cannot be used", "set FETCHML_HOME to a folder of yours"):
         take("user", _from_file(user_file, Scope.HOST, faults))
     project_file = find_project_file(cwd) if with_project else None
     if project_file is not None:
@@ -106,15 +106,14 @@ def load(
     return Configuration(settings, {key: origins[key] for key in known}, project_file, tuple(warnings))
 
 
-def _exists(user_file: Path) -> bool:
+def _exists(file: Path, summary: str, hint: str) -> bool:
     try:
-        return user_file.exists()
+        file.stat()  # from Python 3.14 on `Path.exists` would say no where it cannot know
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
-        raise ConfigError(
-            f"the home folder `{user_file.parent}` cannot be used",
-            detail=error.strerror,
-            hint="set FETCHML_HOME to a folder of yours",
-        ) from error
+        raise ConfigError(summary, detail=error.strerror, hint=hint) from error
+    return True
 
 
 def current_folder() -> Path:
@@ -153,11 +152,15 @@ def bad_home(home: Path, why: str | None) -> ConfigError:
 
 
 def find_project_file(cwd: Path | None = None) -> Path | None:
-    """Returns the nearest `fetchml.yaml` in the folder or above it, or None."""
+    """Returns the nearest `fetchml.yaml` in the folder or above it, or None.
+
+    Raises:
+        ConfigError: Whether there is one cannot be told.
+    """
     folder = (cwd or current_folder()).absolute()
     for candidate in (folder, *folder.parents):
         file = candidate / PROJECT_FILE
-        if file.exists():
+        if _exists(file, f"cannot look for `{file}`", "its folder, or what it links to, may not be readable"):
             return file
     return None
 

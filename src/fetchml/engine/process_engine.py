@@ -100,7 +100,7 @@ class ProcessEngine:
 
     def inspect(self, name: str) -> ContainerState | None:
         folder = self._folder(name)
-        return self._read_state(folder) if (folder / "spec.json").exists() else None
+        return self._read_state(folder) if durable.exists(folder / "spec.json") else None
 
     def usage(self, name: str) -> Usage:
         return Usage()  # the shim counts, and reports at the end
@@ -139,7 +139,7 @@ class ProcessEngine:
 
     def remove(self, name: str) -> None:
         folder = self._folder(name)
-        if not folder.exists():
+        if not durable.exists(folder):
             return
         self.stop(name, grace_s=0)
         _kill_marked(name)
@@ -244,7 +244,7 @@ class ProcessEngine:
 
     def _existing(self, name: str) -> Path:
         folder = self._folder(name)
-        if not (folder / "spec.json").exists():
+        if not durable.exists(folder / "spec.json"):
             raise NotFound(f"there is no process `{name}`")
         return folder
 

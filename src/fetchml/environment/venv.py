@@ -85,7 +85,10 @@ class VenvBuilder:
     ) -> dict[str, Any]:
         uv = uv_binary()
         run_logged(
-            [uv, "venv", "--quiet", "--python", python, str(folder)], log, cancelled, what="making an environment"
+            [uv, "venv", "--quiet", "--python", _interpreter(python), str(folder)],
+            log,
+            cancelled,
+            what="making an environment",
         )
         exported = folder / "exported-requirements.txt"
         export_lock(dependencies, code, exported, log, cancelled)
@@ -147,6 +150,14 @@ def _ready(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if (folder / "bin" / "python").exists() else None
+
+
+def _interpreter(wanted: str) -> str:
+    """Returns what uv is asked for: the Python fetchml runs on, if it is of that version, else the version.
+
+    uv finds a version on the path only, where a Python that was used to make a virtual environment need not be.
+    """
+    return sys.executable if f"{platform.python_version()}.".startswith(f"{wanted}.") else wanted
 
 
 def _platform() -> str:

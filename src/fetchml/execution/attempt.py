@@ -169,7 +169,7 @@ class Attempt:
             if (ended := self._cancelled_before_start()) is not None:
                 self.engine.remove(self.name)
                 return ended
-            if prepared is None or (state is None and self.folder.container.exists()):
+            if prepared is None or (state is None and durable.exists(self.folder.container)):
                 error = f"the container `{self.name}` was removed before its end was recorded"
                 return self._not_started(EndFacts(lost=True, infrastructure_error=error))
             try:
@@ -214,7 +214,7 @@ class Attempt:
 
     def _may_have_started(self, state: ContainerState | None) -> bool:
         """Tells whether the payload was started; where the container is gone, the record of its making tells."""
-        return self.folder.container.exists() if state is None else state.phase is not Phase.CREATED
+        return durable.exists(self.folder.container) if state is None else state.phase is not Phase.CREATED
 
     # What was written down
 

@@ -47,7 +47,7 @@ class OutputRecorder:
         self._closed = False
         self._inbox = folder.inbox / "metrics.jsonl"
         # After a crash the live metrics may have gaps or repetitions; their sources have not.
-        self._inbox_offset = rewrite_metrics(folder) if folder.metrics.exists() else 0
+        self._inbox_offset = rewrite_metrics(folder) if durable.exists(folder.metrics) else 0
         self._log = os.open(folder.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._index = os.open(folder.output_index, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._metrics = os.open(folder.metrics, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

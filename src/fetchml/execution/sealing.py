@@ -4,11 +4,13 @@ Objects and files first, the manifest last: a reader that finds no seal sees an 
 Every step can be repeated.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from fetchml import durable
 from fetchml.diagnosis import diagnose
 from fetchml.errors import Bug, FetchmlError
 from fetchml.execution.artifacts import collect, protect_folders, record_file
@@ -61,7 +63,7 @@ def seal_run(
     folder = run.attempt(attempt)
     if not ended.facts.refused:
         store.update(run.run_id, lambda manifest: _finalizing(manifest, attempt, ended, now()))
-    if folder.inbox.exists():
+    if os.path.exists(folder.inbox):  # what a payload put in its place is no error
         rewrite_metrics(folder)
     metrics = summarise(values_of(folder.inbox / "metrics.jsonl", folder.output))
     artifacts = _artifacts(run.results, now())
@@ -151,7 +153,7 @@ def _final_status(manifest: RunManifest, attempt: int, ended: Ended, diagnosis: 
 
 
 def _artifacts(results: Path, now: datetime) -> Artifacts | None:
-    if not results.exists():
+    if not os.path.exists(results):
         return None
     artifacts = collect(results, now)
     protect_folders(results)
@@ -171,7 +173,7 @@ def record_files(run: RunFolder, folder: AttemptFolder) -> tuple[RecordFile, ...
         folder.output_index,
         folder.metrics,
     )
-    return tuple(record_file(run.path, path) for path in paths if path.exists())
+    return tuple(record_file(run.path, path) for path in paths if durable.exists(path))
 
 
 def _resource_use(ended: Ended, output: Path) -> ResourceUse:
@@ -180,5 +182,5 @@ def _resource_use(ended: Ended, output: Path) -> ResourceUse:
         wall_s=None if wall is None else round(max(0.0, wall), 3),
         cpu_s=None if ended.cpu_s is None else round(ended.cpu_s, 3),
         memory_peak_bytes=ended.facts.memory_peak_bytes,
-        output_bytes=output.stat().st_size if output.exists() else None,
+        output_bytes=output.stat().st_size if durable.exists(output) else None,
     )

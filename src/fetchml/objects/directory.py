@@ -42,7 +42,7 @@ class DirectoryObjects:
         return self.root / "sha256" / digest[:2] / digest[2:]
 
     def has(self, digest: str) -> bool:
-        return self.path(digest).exists()
+        return durable.exists(self.path(digest))
 
     def read(self, digest: str) -> bytes:
         path = self.path(digest)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.errors import NotFound
 from fetchml.service.select import select
@@ -34,7 +35,7 @@ def logs(settings: Settings, target: str, *, follow: bool, tail: int | None) -> 
     def ended() -> bool:
         return store.read_manifest(run_id).seal is not None
 
-    if not path.exists() and not follow and not ended():
+    if not durable.exists(path) and not follow and not ended():
         raise NotFound(
             f"run `{run_id}` has printed nothing yet", hint="`fetchml logs --follow` waits for it", code="no-output"
         )

@@ -101,7 +101,8 @@ def resolve(
     if not chosen.engine.kind.isolates and configuration.origins["image"].layer == "flag":
         raise ConfigError("`--image` needs a container engine", detail=f"the engine is `process`: {chosen.why}")
     image = _image(chosen, settings)
-    snapshot = capture(root, objects, Limits(settings.snapshot_max_bytes, settings.snapshot_max_files))
+    limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
+    snapshot = capture(root, objects, limits, home.path)
     dependencies = detect(snapshot.tree, objects, command.workdir)
     notes = _notes(snapshot, dependencies, settings)
     plan = _checked_plan(

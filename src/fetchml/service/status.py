@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.daemons.waiting import read_waiting
 from fetchml.execution.stall import read_stall
-from fetchml.store.directory import DirectoryRunStore
+from fetchml.store.folder import RunFolder
 from fetchml.store.index import RunIndex, RunRow
 
 
@@ -43,10 +44,9 @@ def status(settings: Settings, limit: int) -> Overview:
         settings: The settings of this call.
         limit: Runs to list at most.
     """
-    store = DirectoryRunStore(settings.store)
     rows = RunIndex(settings.store).rows()
     waiting = read_waiting(settings.services)
-    listed = [_listed(row, waiting, store) for row in rows]
+    listed = [_listed(row, waiting, settings.store / "runs") for row in rows]
     listed.sort(key=_order)
     return Overview(
         counts=dict(Counter(row.state for row in rows)),
@@ -56,10 +56,10 @@ def status(settings: Settings, limit: int) -> Overview:
     )
 
 
-def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]], store: DirectoryRunStore) -> Listed:
+def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]], runs: Path) -> Listed:
     if row.state == "queued":
         return Listed(row, *waiting.get(row.run_id, (None, ())))
-    return Listed(row, None, (), None if row.is_final else read_stall(store.folder(row.run_id)))
+    return Listed(row, None, (), None if row.is_final else read_stall(RunFolder(runs / row.run_id)))
 
 
 def _order(item: Listed) -> tuple[int, int, int, str]:

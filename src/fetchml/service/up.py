@@ -112,7 +112,7 @@ def up_in_background(settings: Settings) -> None:
 
 def down(settings: Settings, progress: Progress) -> bool:
     """Stops worker and private server; runs go on and are adopted by the next worker. Returns whether anything ran."""
-    if not settings.services.exists():
+    if not durable.exists(settings.services):
         return False
     with durable.locked(_up_lock(settings)):
         worker, server = LocalWorker(settings), PrivateServer(settings)

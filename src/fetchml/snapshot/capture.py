@@ -13,10 +13,11 @@ from fetchml.models.units import format_size
 from fetchml.objects.port import ChangedWhileRead, ObjectStore
 from fetchml.snapshot.git import git_top, tracked_files
 from fetchml.snapshot.ignore import NEVER, Rules, rules_above
-from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, link_fault, make_tree
+from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, link_fault, make_tree, path_fault
 
 _READ_TRIES = 3
 _SHOWN = 10
+_SHOWN_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,21 @@ class Snapshot:
     tree: Tree
 
 
-def capture(root: Path, objects: ObjectStore, limits: Limits) -> Snapshot:
+def capture(root: Path, objects: ObjectStore, limits: Limits, home: Path | None = None) -> Snapshot:
     """Stores every file of a project and returns its snapshot; durable when it returns.
 
+    Args:
+        root: Root of the project.
+        objects: Where the files go.
+        limits: How large it may be.
+        home: The home folder of fetchml, which is no part of a project even where it lies in it.
+
     Raises:
-        Refused: The tree is too large, holds something that is no file, a link that leaves it, an unreadable file, or
-            a file that keeps changing. All such paths are named at once.
+        Refused: The tree is too large or too deep, holds something that is no file, a link that leaves it, an
+            unreadable file, or a file that keeps changing. All such paths are named at once.
         ConfigError: The folder cannot be read.
     """
-    found = scan(root, limits)
+    found = scan(root, limits, home)
     faults: list[str] = []
     entries: list[Entry] = []
     with objects.batch() as batch:
@@ -88,8 +95,8 @@ def capture(root: Path, objects: ObjectStore, limits: Limits) -> Snapshot:
     return Snapshot(commit_id, tree)
 
 
-def scan(root: Path, limits: Limits) -> list[Found]:
-    """Returns what belongs to a snapshot, without reading file contents; order is not defined.
+def scan(root: Path, limits: Limits, home: Path | None = None) -> list[Found]:
+    """Returns what belongs to a snapshot, without reading file contents; order is not defined. See `capture`.
 
     Raises:
         Refused: See `capture`.
@@ -99,7 +106,7 @@ def scan(root: Path, limits: Limits) -> list[Found]:
     found: list[Found] = []
     faults: list[str] = []
     total_bytes = 0
-    for path, status in _walk(root, tracked, faults):
+    for path, status in _walk(root, tracked, faults, _inside(root, home)):
         mode = status.st_mode
         if stat.S_ISREG(mode):
             total_bytes += status.st_size
@@ -124,8 +131,18 @@ def shown(path: bytes) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _walk(root: Path, tracked: frozenset[bytes], faults: list[str]) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yields what is not ignored, folder by folder; iterative, so that depth is no limit."""
+def _inside(root: Path, home: Path | None) -> str | None:
+    """Returns the path of the home folder below the root, or None if it lies elsewhere."""
+    if home is None:
+        return None
+    root, home = root.resolve(), home.resolve()
+    return str(home.relative_to(root)) if home.is_relative_to(root) else None
+
+
+def _walk(
+    root: Path, tracked: frozenset[bytes], faults: list[str], home: str | None
+) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Yields what is not ignored, folder by folder; iterative, as nobody knows how deep it is."""
     tracked_folders = {folder for path in tracked for folder in folders_above(path)}
     # Of a folder that is left out, what git tracks is taken, and nothing else.
     pending: list[tuple[str, Rules, bool]] = [("", rules_above(git_top(root), root), False)]
@@ -144,19 +161,22 @@ def _walk(root: Path, tracked: frozenset[bytes], faults: list[str]) -> Iterator[
             path = folder + entry.name
             raw = os.fsencode(path)
             is_folder = entry.is_dir(follow_symlinks=False)
-            if entry.name in NEVER:
+            if entry.name in NEVER or path == home:
                 continue
             is_ignored = is_left_out or rules.ignores(path, is_folder=is_folder)
             if is_ignored and raw not in (tracked_folders if is_folder else tracked):
                 continue
-            if is_folder:
+            fault = path_fault(raw)
+            if fault is not None:
+                faults.append(f"{shown(raw[:_SHOWN_BYTES])}...: {fault}")
+            elif is_folder:
                 pending.append((path + "/", rules, is_ignored))
-                continue
-            try:
-                yield raw, entry.stat(follow_symlinks=False)
-            except OSError as error:
-                if error.errno != errno.ENOENT:  # deleted since it was listed: as if it had never been there
-                    faults.append(f"{shown(raw)}: {error.strerror}")
+            else:
+                try:
+                    yield raw, entry.stat(follow_symlinks=False)
+                except OSError as error:
+                    if error.errno != errno.ENOENT:  # deleted since it was listed: as if it had never been there
+                        faults.append(f"{shown(raw)}: {error.strerror}")
 
 
 def _hashed(path: Path, relative: bytes) -> FileEntry:
@@ -177,10 +197,9 @@ def _hashed(path: Path, relative: bytes) -> FileEntry:
 
 
 def _link_faults(root: Path, found: list[Found]) -> Iterator[str]:
-    links = {item.path for item in found if item.is_link}
-    for path in sorted(links):
-        target = os.readlink(os.fsencode(root) + b"/" + path)
-        fault = link_fault(path, target, links)
+    links = {item.path: os.readlink(os.fsencode(root) + b"/" + item.path) for item in found if item.is_link}
+    for path, target in sorted(links.items()):
+        fault = link_fault(path, links)
         if fault is not None:
             yield f"{shown(path)}: links {fault} `{shown(target)}`"
 

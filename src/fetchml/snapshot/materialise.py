@@ -74,8 +74,8 @@ def write_tree(tree: Tree, objects: ObjectStore, folder: Path) -> None:
 
 def remove_tree(folder: Path) -> None:
     """Removes a read-only tree, or whatever else has its name; a missing one is fine."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
         return
     folders = [os.fsencode(folder)]
     for current in folders:  # grows as it is gone through: depth is no limit
@@ -112,6 +112,8 @@ def _matches(folder: Path, tree: Tree) -> bool:
     try:
         while pending:
             inside = pending.pop()
+            if stat.S_IMODE(os.stat(os.path.join(base, inside)).st_mode) != 0o555:
+                return False
             with os.scandir(os.path.join(base, inside)) as listing:
                 for found in listing:
                     path = inside + found.name

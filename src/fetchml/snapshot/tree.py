@@ -7,8 +7,7 @@ field keeps a file from posing as a tree.
 
 import base64
 import json
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +16,13 @@ from fetchml.errors import Corrupt
 from fetchml.models.ids import is_digest
 
 TREE_TYPE = "fetchml.tree.v1"
+
+# What copies and removes trees may call itself for each folder, and a path has room below any root: 4096 bytes in all.
+MAX_FOLDERS = 200
+MAX_PATH_BYTES = 2000
+_MAX_SIZE_BYTES = 2**53 - 1  # the largest integer of canonical JSON
+_MAX_TARGET_BYTES = 4095
+_MAX_FOLLOWED = 40  # as in Linux, path_resolution(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +107,51 @@ def read_tree(content: bytes) -> Tree:
     return tree
 
 
-def link_fault(path: bytes, target: bytes, links: AbstractSet[bytes]) -> str | None:
-    """Returns where a link leads that leaves its tree, in words; None if it stays inside.
+def path_fault(path: bytes) -> str | None:
+    """Returns why a path cannot be part of a tree, in words; None if it can."""
+    if path.count(b"/") > MAX_FOLDERS:
+        return f"lies in more than {MAX_FOLDERS} folders"
+    return f"has a path longer than {MAX_PATH_BYTES} bytes" if len(path) > MAX_PATH_BYTES else None
+
+
+def link_fault(path: bytes, links: Mapping[bytes, bytes]) -> str | None:
+    """Returns where a link leads that leaves its tree, in words; None if it stays inside, there or not.
 
     Args:
         path: Path of the link in the tree.
-        target: What it says.
-        links: Paths of all links of the tree: `..` behind a link leads to wherever that one points.
+        links: Targets of all links of the tree, by path: the way may lead through others.
     """
-    if not target or target.startswith(b"/"):
-        return "to the absolute path" if target else "nowhere"
+    if not links[path]:
+        return "nowhere"
     place = path.split(b"/")[:-1]
-    for part in target.split(b"/"):
-        if part in (b"", b"."):
-            continue
-        if part != b"..":
-            place.append(part)
-        elif not place or b"/".join(place) in links:
-            return "out of the project, to"
-        else:
+    pending = links[path].split(b"/")[::-1]
+    if not pending[-1]:
+        return "to the absolute path"
+    followed = 0
+    while pending:
+        part = pending.pop()
+        if part == b"..":
+            if not place:
+                return "out of the project, to"
             place.pop()
+        elif part not in (b"", b"."):
+            place.append(part)
+            # The last one is left to itself: it is a link of the tree, too.
+            target = links.get(b"/".join(place)) if pending and len(place) <= MAX_FOLDERS else None
+            if target is None:
+                continue
+            followed += 1
+            if target.startswith(b"/"):
+                return "out of the project, to"
+            if followed > _MAX_FOLLOWED:  # a circle leads nowhere; with a `..` in it that takes more to be sure of
+                return "through too many links, to" if any(_leads_up(other) for other in links.values()) else None
+            place.pop()
+            pending += target.split(b"/")[::-1]
     return None
+
+
+def _leads_up(target: bytes) -> bool:
+    return b".." in target.split(b"/")
 
 
 def _check_entries(entries: tuple[Entry, ...]) -> None:
@@ -129,11 +159,11 @@ def _check_entries(entries: tuple[Entry, ...]) -> None:
     paths = {entry.path for entry in entries}
     if len(paths) != len(entries):
         raise ValueError("a path is there twice")
-    links = {entry.path for entry in entries if isinstance(entry, LinkEntry)}
+    links = {entry.path: entry.target for entry in entries if isinstance(entry, LinkEntry)}
     for entry in entries:
         if any(folder in paths for folder in folders_above(entry.path)):
             raise ValueError("a path lies below a file or a link")
-        if isinstance(entry, LinkEntry) and link_fault(entry.path, entry.target, links) is not None:
+        if entry.path in links and link_fault(entry.path, links) is not None:
             raise ValueError("a link leaves the tree")
 
 
@@ -157,10 +187,13 @@ def _from_json(item: dict[str, Any]) -> Entry:
     path = _field_bytes("path", item)
     _check_path(path)
     if item["kind"] == "link":
-        return LinkEntry(path, _field_bytes("target", item))
+        target = _field_bytes("target", item)
+        if b"\0" in target or len(target) > _MAX_TARGET_BYTES:
+            raise ValueError("a link is malformed")
+        return LinkEntry(path, target)
     if item["kind"] not in ("file", "executable") or not is_digest(item["sha256"]):
         raise ValueError("an entry is malformed")
-    if type(item["size"]) is not int or item["size"] < 0:
+    if type(item["size"]) is not int or not 0 <= item["size"] <= _MAX_SIZE_BYTES:
         raise ValueError("an entry is malformed")
     return FileEntry(path, item["size"], item["sha256"], item["kind"] == "executable")
 
@@ -185,3 +218,5 @@ def _check_path(path: bytes) -> None:
     parts = path.split(b"/")
     if b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
         raise ValueError("a path leaves the tree")
+    if path_fault(path) is not None:
+        raise ValueError(f"a path {path_fault(path)}")

@@ -51,7 +51,7 @@ class DirectoryRunStore:
             raise
 
     def exists(self, run_id: str) -> bool:
-        return is_run_id(run_id) and self.folder(run_id).manifest.exists()
+        return is_run_id(run_id) and durable.exists(self.folder(run_id).manifest)
 
     def run_ids(self) -> list[str]:
         try:
@@ -103,14 +103,14 @@ class DirectoryRunStore:
 
     def _existing(self, run_id: str) -> RunFolder:
         folder = self.folder(run_id)
-        if not folder.manifest.exists():
+        if not durable.exists(folder.manifest):
             raise _no_such_run(run_id)
         return folder
 
     def _read(self, run_id: str, path: Path, model: type[M]) -> M:
         found = self._read_optional(run_id, path, model)
         if found is None:
-            if path.parent.exists():
+            if durable.exists(path.parent):
                 raise Corrupt(f"`{path.name}` of run `{run_id}` is missing", code="record-damaged")
             raise _no_such_run(run_id)
         return found

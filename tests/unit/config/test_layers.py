@@ -273,6 +273,17 @@ def test_the_nearest_project_file_above_counts(tmp_path):
     assert find_project_file(inner) == inner / "fetchml.yaml"
 
 
+def test_a_project_file_that_may_not_be_looked_for_is_a_fault(tmp_path, mode_bits_count):
+    inner = tmp_path / "closed" / "inner"
+    inner.mkdir(parents=True)
+    inner.parent.chmod(0)
+    try:
+        with pytest.raises(ConfigError, match=r"cannot look for `.*/inner/fetchml\.yaml`"):
+            find_project_file(inner)
+    finally:
+        inner.parent.chmod(0o700)
+
+
 def test_a_current_folder_that_is_gone_is_a_fault(tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -44,6 +44,24 @@ def test_a_snapshot_holds_every_file(project: Path, write: Write, captured: Capt
     assert {objects.read(item.sha256) for item in snapshot.tree.files} == {b"a", b"", b"print()"}
 
 
+@pytest.mark.parametrize("name", [".fetchml", "deep/er/home"])
+def test_the_home_of_fetchml_is_no_part_of_a_project(
+    project: Path, write: Write, objects: MemoryObjects, name: str
+) -> None:
+    write({"train.py": "print()", "deep/a.py": "a", f"{name}/store/objects/x": "x", ".fetchml2": "b"})
+    os.mkfifo(project / name / "worker.wake")
+    kept = capture(project, objects, LIMITS, project / "." / name).tree.entries
+    assert [item.path for item in kept] == [b".fetchml2", b"deep/a.py", b"train.py"]
+
+
+def test_the_home_of_fetchml_is_left_out_by_whichever_path_it_is_named(
+    project: Path, write: Write, objects: MemoryObjects, tmp_path: Path
+) -> None:
+    write({"train.py": "print()", "home/x": "x"})
+    (tmp_path / "link").symlink_to(project / "home")
+    assert [item.path for item in capture(project, objects, LIMITS, tmp_path / "link").tree.entries] == [b"train.py"]
+
+
 def test_the_commit_id_is_the_digest_of_the_tree(write: Write, captured: Capture) -> None:
     write({"a.py": "a"})
     snapshot = captured()
@@ -159,20 +177,44 @@ def test_names_are_bytes(project: Path, captured: Capture, objects: MemoryObject
     assert read_tree(objects.read(snapshot.commit_id)) == snapshot.tree
 
 
-def test_folders_deeper_than_a_path_may_be_long_are_refused_and_not_fatal(
-    project: Path, captured: Capture, deep_folder: Callable[[Path, str, int], int]
-) -> None:
-    inner = deep_folder(project, "d" * 200, 40)
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=inner))
-    assert refusal(captured)[0].endswith(": File name too long")
+def deep_file(folder: int, name: str) -> None:
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=folder))
 
 
-def test_folders_within_folders_are_no_limit(
+@pytest.mark.parametrize(("folder", "depth"), [("d" * 200, 40), ("d", 201), ("d", 1200)])
+def test_what_lies_too_deep_is_refused_by_name(
+    project: Path, captured: Capture, deep_folder: Callable[[Path, str, int], int], folder: str, depth: int
+) -> None:
+    deep_file(deep_folder(project, folder, depth), "file")
+    why = "lies in more than 200 folders" if folder == "d" else "has a path longer than 2000 bytes"
+    assert refusal(captured) == [f"- {((folder + '/') * 50)[:100]}...: {why}"]
+
+
+def test_a_path_that_is_too_long_is_refused_by_name(
     project: Path, captured: Capture, deep_folder: Callable[[Path, str, int], int]
 ) -> None:
-    inner = deep_folder(project, "d", 1200)
-    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=inner))
-    assert [item.path for item in captured().tree.entries] == [b"d/" * 1200 + b"file"]
+    inner = deep_folder(project, "d" * 199, 9)
+    deep_file(inner, "f" * 200)
+    assert [len(item.path) for item in captured().tree.entries] == [2000]
+    deep_file(inner, "f" * 201)
+    assert len(refusal(captured)) == 1
+
+
+def test_what_is_ignored_may_lie_at_any_depth(
+    project: Path, write: Write, captured: Capture, deep_folder: Callable[[Path, str, int], int]
+) -> None:
+    write({".gitignore": "d/"})
+    deep_file(deep_folder(project, "d", 300), "file")
+    assert [item.path for item in captured().tree.entries] == [b".gitignore"]
+
+
+def test_at_the_limit_of_depth_a_file_is_captured(
+    project: Path, captured: Capture, deep_folder: Callable[[Path, str, int], int], objects: MemoryObjects
+) -> None:
+    deep_file(deep_folder(project, "d", 200), "file")
+    snapshot = captured()
+    assert [item.path for item in snapshot.tree.entries] == [b"d/" * 200 + b"file"]
+    assert read_tree(objects.read(snapshot.commit_id)) == snapshot.tree
 
 
 # Links
@@ -235,6 +277,59 @@ def test_a_link_that_leaves_through_another_link_is_refused(project: Path, write
     (project.parent / "secret").write_text("secret")
     assert (project / "out").read_text() == "secret"
     assert len(refusal(captured)) == 1
+
+
+@pytest.mark.parametrize(
+    ("links", "content"),
+    [
+        ({"here": ".", "link": "here/a.py"}, "a"),
+        ({"here": ".", "link": "here/sub/../a.py"}, "a"),
+        ({"in": "sub/deep", "link": "in/../b.py"}, "b"),
+        ({"in": "sub/deep", "link": "in/../../a.py"}, "a"),
+        ({"one": "two", "two": "sub", "link": "one/b.py"}, "b"),
+        ({"one": "two/deep", "two": "sub", "link": "one/../../a.py"}, "a"),
+        ({"sub/up": "../sub/deep", "link": "sub/up/../b.py"}, "b"),
+        ({"in": "sub", "link": "in/missing/x"}, None),
+        ({"link": "link/x"}, None),
+        ({"one": "two/x", "two": "one/y"}, None),
+    ],
+    ids=str,
+)
+def test_a_link_may_pass_through_others_of_the_tree(
+    project: Path, write: Write, captured: Capture, links: dict[str, str], content: str | None
+) -> None:
+    write({"a.py": "a", "sub/b.py": "b", "sub/deep/c.py": "c"})
+    for path, target in links.items():
+        (project / path).symlink_to(target)
+    tree = captured().tree
+    assert {item.path: item.target for item in tree.entries if isinstance(item, LinkEntry)} == {
+        path.encode(): target.encode() for path, target in links.items()
+    }
+    if content is not None:
+        assert (project / "link").read_text() == content, "what the system makes of it"
+
+
+@pytest.mark.parametrize(
+    ("links", "refused"),
+    [
+        ({"here": ".", "link": "here/../project/a.py"}, 1),
+        ({"in": "sub/deep", "link": "in/../../../secret"}, 1),
+        ({"one": "two", "two": "sub", "link": "one/../../secret"}, 1),
+        ({"out": "..", "link": "out/secret"}, 2),
+        ({"out": "/", "link": "out/etc"}, 2),
+        ({"link": "link/../../secret"}, 1),
+        ({"one": "two/..", "two": "one/.."}, 2),
+        ({**{f"l{number}": f"l{number + 1}/." for number in range(45)}, "l45": ".", "link": "l0/../secret"}, 6),
+    ],
+    ids=str,
+)
+def test_a_link_that_leaves_through_others_is_refused(
+    project: Path, write: Write, captured: Capture, links: dict[str, str], refused: int
+) -> None:
+    write({"a.py": "a", "sub/b.py": "b", "sub/deep/c.py": "c"})
+    for path, target in links.items():
+        (project / path).symlink_to(target)
+    assert len(refusal(captured)) == refused
 
 
 # What is no file

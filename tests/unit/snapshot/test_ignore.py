@@ -93,6 +93,8 @@ def test_it_takes_no_git_to_obey_them(project: Path, write: Write) -> None:
         ({".gitignore": "*.log", ".fetchmlignore": "!/a.log"}, without("build/a.log", "src/a.log")),
         ({".gitignore": "!*.log", ".fetchmlignore": "/a.log"}, without("a.log")),
         ({".gitignore": "data/", ".fetchmlignore": "!data/\n!data/**"}, set(TREE)),
+        # To take a folder back is not to take back every file in it.
+        ({".gitignore": "*.bin", ".fetchmlignore": "!data/"}, without("data/a.bin", "data/b/a.bin", "src/data/a.bin")),
         # Rules of a deeper folder win over those above it, whichever file they are in.
         ({".fetchmlignore": "*.log", "src/.gitignore": "!*.log"}, without("a.log", "build/a.log")),
         ({".fetchmlignore": "!*.log", "src/.fetchmlignore": "*.log"}, without("src/a.log")),

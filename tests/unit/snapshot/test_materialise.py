@@ -82,13 +82,13 @@ def test_a_snapshot_that_is_there_is_used_again(cache: SnapshotCache, snapshot: 
     assert (cache.ensure(snapshot.commit_id) / "a.py").stat().st_ino == inode
 
 
-def test_folders_within_folders_are_no_limit(
+def test_a_snapshot_may_be_as_deep_as_a_tree(
     cache: SnapshotCache, project: Path, captured: Capture, deep_folder: Callable[[Path, str, int], int]
 ) -> None:
-    inner = deep_folder(project, "d", 1200)
+    inner = deep_folder(project, "d", 200)
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=inner))
     folder = cache.ensure(captured().commit_id)
-    assert Path(folder, "d/" * 1200, "file").exists()
+    assert Path(folder, "d/" * 200, "file").exists()
     assert cache.ensure(captured().commit_id) == folder
     remove_tree(folder)
     assert not folder.exists()
@@ -163,6 +163,9 @@ def test_a_damaged_snapshot_is_laid_out_anew(
     for path in (folder, folder / "sub"):
         path.chmod(0o755)
     damage(folder)
+    for path in (folder, folder / "sub"):
+        if path.exists():
+            path.chmod(0o555)
     assert contents(cache.ensure(snapshot.commit_id)) == WHOLE
     assert os.listdir(cache.root) == [snapshot.commit_id]
 
@@ -171,7 +174,8 @@ def test_an_added_folder_is_noticed(cache: SnapshotCache, snapshot: Snapshot) ->
     """Python takes an empty folder for a namespace package."""
     folder = cache.ensure(snapshot.commit_id)
     folder.chmod(0o755)
-    (folder / "numpy").mkdir()
+    (folder / "numpy").mkdir(mode=0o555)
+    folder.chmod(0o555)
     assert contents(cache.ensure(snapshot.commit_id)) == WHOLE
 
 
@@ -181,15 +185,32 @@ def test_a_file_that_can_be_written_is_noticed(cache: SnapshotCache, snapshot: S
     assert contents(cache.ensure(snapshot.commit_id)) == WHOLE
 
 
-@pytest.mark.parametrize("kind", ["file", "link"])
+@pytest.mark.parametrize("inside", [".", "sub", "sub/deep"])
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o500, 0o1555])
+def test_a_folder_with_another_mode_is_noticed(
+    cache: SnapshotCache, snapshot: Snapshot, inside: str, mode: int
+) -> None:
+    folder = cache.ensure(snapshot.commit_id)
+    (folder / inside).chmod(mode)
+    assert contents(cache.ensure(snapshot.commit_id)) == WHOLE
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o555
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling", "fifo", "socket"])
 def test_what_is_no_folder_gives_way(cache: SnapshotCache, snapshot: Snapshot, kind: str, tmp_path: Path) -> None:
     cache.root.mkdir()
     place = cache.root / snapshot.commit_id
-    if kind == "file":
-        place.write_text("in the way")
-    else:
+    match kind:
+        case "file":
+            place.write_text("in the way")
+        case "fifo":
+            os.mkfifo(place)
+        case "socket":
+            os.mknod(place, stat.S_IFSOCK | 0o600)
+        case _:
+            place.symlink_to(tmp_path / "elsewhere")
+    if kind == "link":
         (tmp_path / "elsewhere").mkdir()
-        place.symlink_to(tmp_path / "elsewhere")
     assert contents(cache.ensure(snapshot.commit_id)) == WHOLE
     assert not place.is_symlink()
 

@@ -3,6 +3,10 @@
 import base64
 import hashlib
 import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +128,8 @@ def test_the_forgeries_below_begin_from_a_good_one() -> None:
         content({**ITEM, "size": "3"}),
         content({**ITEM, "size": 3.5}),
         content({**ITEM, "size": True}),
+        content({**ITEM, "size": 2**53}),
+        content({**ITEM, "size": 10**400}),
         content({**ITEM, "sha256": SHA[:-1]}),
         content({**ITEM, "sha256": SHA.upper()}),
         content({**ITEM, "sha256": 7}),
@@ -133,6 +139,10 @@ def test_the_forgeries_below_begin_from_a_good_one() -> None:
         content({"path_base64": base64.b64encode(b"a.py").decode(), "kind": "file", "sha256": SHA, "size": 3}),
         content({"path_base64": "!!", "kind": "file", "sha256": SHA, "size": 3}),
         content({"path": "link", "kind": "link"}),
+        content({"path": "link", "kind": "link", "target": "a\0b"}),
+        content({"path": "link", "kind": "link", "target": "a" * 4096}),
+        content({**ITEM, "path": "d/" * 201 + "a"}),
+        content({**ITEM, "path": "/".join(["d" * 200] * 10)}),
         content({**ITEM, "path": "b.py"}, ITEM),
         content("a.py"),
         content(entries=7),
@@ -162,11 +172,36 @@ def test_a_path_is_there_once(items: list[dict[str, object]]) -> None:
         read_tree(content(*items))
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "x/../../outside", ""])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "x/../../outside", "", "here/../outside"])
 def test_a_link_of_a_tree_stays_inside(target: str) -> None:
     """Trees come from stores that others write to, not only from `capture`."""
+    here = {"path": "here", "kind": "link", "target": "."}
     with pytest.raises(Corrupt):
-        read_tree(content({"path": "link", "kind": "link", "target": target}))
+        read_tree(content(here, {"path": "link", "kind": "link", "target": target}))
+
+
+_link_names = st.sampled_from([b"a", b"b", b"c", b"d/a", b"d/b", b"d/e/a", b"d/e/b"])
+_link_targets = st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f", b".", b".."]), min_size=1, max_size=4)
+
+
+@given(st.dictionaries(_link_names, _link_targets.map(b"/".join), min_size=1))
+def test_no_link_of_a_tree_leads_out_whatever_the_others_are(links: dict[bytes, bytes]) -> None:
+    """The system follows the links of a real folder; what it finds outside is what has to be refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.fsencode(os.path.realpath(folder)) + b"/outside/tree"
+        os.makedirs(root + b"/d/e")
+        Path(os.fsdecode(root), "d", "e", "f").touch()
+        for path, target in links.items():
+            os.symlink(target, root + b"/" + path)
+        entries: list[Entry] = [file(b"d/e/f"), *(LinkEntry(path, target) for path, target in links.items())]
+        try:
+            read_tree(make_tree(entries).canonical)
+        except Corrupt:
+            return
+        for path in links:
+            with suppress(OSError):  # dangling, or a circle
+                found = os.path.realpath(root + b"/" + path, strict=True)
+                assert found == root or found.startswith(root + b"/")
 
 
 @pytest.mark.parametrize(
