@@ -3,6 +3,7 @@
 ```
 <home>/config.yaml    the user's settings
 <home>/store/         runs and objects: the truth
+<home>/keys/          keys that records are signed with, and those that are trusted
 <home>/snapshots/     materialised code, rebuilt when missing
 <home>/environments/  virtual environments and what is known of built images
 <home>/cache/uv/      packages, shared by all builds
@@ -27,6 +28,7 @@ from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
 from fetchml.engine.choose import EngineSettings
 from fetchml.errors import NotFound
+from fetchml.keys.ring import KeyRing
 from fetchml.models.units import MIB
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.snapshot.materialise import SnapshotCache
@@ -57,6 +59,11 @@ class Home:
     def objects(self) -> DirectoryObjects:
         """The content-addressed objects."""
         return DirectoryObjects(self.settings.store / "objects")
+
+    @property
+    def keys(self) -> KeyRing:
+        """The keys that records are signed with."""
+        return KeyRing(self.path / "keys")
 
     @cached_property
     def snapshots(self) -> SnapshotCache:

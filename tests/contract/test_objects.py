@@ -330,3 +330,26 @@ def test_an_object_that_was_there_already_is_durable_when_the_batch_ends(
     monkeypatch.setattr(durable, "sync_folder", synced.append)
     put(directory, b"shared")
     assert directory.path(digest).parent in synced
+
+
+def test_objects_are_found_by_the_beginning_of_their_digest(objects: ObjectStore) -> None:
+    assert objects.digests("ab") == []
+    digests = sorted(put(objects, b"%d" % number) for number in range(50))
+    assert objects.digests("") == digests
+    for text in (digests[0][:1], digests[0][:2], digests[7][:8], digests[9], MISSING, "ABCD", "../.."):
+        assert objects.digests(text) == [digest for digest in digests if digest.startswith(text)]
+
+
+def test_a_link_is_no_object(directory: DirectoryObjects, tmp_path: Path) -> None:
+    """It may lead to anything, and what it leads to is not protected."""
+    digest = put(directory, b"content")
+    path = directory.path(digest)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    for look in (lambda: directory.read(digest), lambda: directory.copy_to(digest, tmp_path / "copy")):
+        with pytest.raises(Corrupt, match="is a link"):
+            look()
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o444
+    put(directory, b"content")
+    assert not path.is_symlink()
+    assert directory.read(digest) == b"content"

@@ -92,6 +92,21 @@ def test_validate(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert shape(printed(capsys, "validate", RUN_ID)) == shape(example("fetchml validate"))
 
 
+def test_validate_all(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    section = page("reference/json-output.md").text.partition("With `--all`:")[2]
+    shown = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    real = printed(capsys, "validate", "--all")
+    (report,) = real.pop("reports")
+    assert shape(real) == shape({name: value for name, value in shown.items() if name != "reports"})
+    assert shape({"schema_version": 1, **report}) == shape(example("fetchml validate"))
+
+
+def test_keys(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shape(printed(capsys, "keys", "init")) == shape(example("fetchml keys init"))
+    assert shape(printed(capsys, "keys", "list")) == shape(example("fetchml keys list"))
+    assert shape(printed(capsys, "keys", "rotate")) == shape(example("fetchml keys init"))
+
+
 def test_info_is_a_manifest_with_its_folder(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     fields = set(make_manifest(make_plan()).model_dump())
     assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder", "stall"}

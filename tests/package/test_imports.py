@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy")
+HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography")
 PYDANTIC = "pydantic"
 
 REPORT = (
@@ -44,6 +44,8 @@ def loaded_by(tmp_path: Path, *words: str) -> set[str]:
         ("init",),
         ("queue", "--help"),
         ("server", "status"),
+        ("keys", "list"),
+        ("validate", "--all"),
     ],
     ids=" ".join,
 )

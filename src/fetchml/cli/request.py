@@ -44,6 +44,7 @@ Env = Annotated[
 Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why you queue it.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag; repeatable.")]
 Group = Annotated[str | None, typer.Option("--group", metavar="NAME", help="Group the run belongs to.")]
+Sign = Annotated[bool | None, typer.Option("--sign/--no-sign", help="Sign the record at its end.")]
 
 _KEYS = {
     "priority": "priority",
@@ -55,6 +56,7 @@ _KEYS = {
     "engine": "engine",
     "image": "image",
     "repro_policy": "repro_policy",
+    "sign": "seal.sign",
     "prefect_api_url": "prefect.api_url",
 }
 """Setting of each option that is a setting for one call."""
@@ -82,7 +84,7 @@ def requested(ctx: typer.Context, options: Mapping[str, Any]) -> Requested:
     from fetchml.service.resolve import Words
 
     _refuse_repeated(ctx)
-    loaded = configuration(_flags({key: options.get(name) for name, key in _KEYS.items()}, options["env"] or []))
+    loaded = configuration(_flags({key: _text(options.get(name)) for name, key in _KEYS.items()}, options["env"] or []))
     words: list[str] = options["words"]
     is_command = bool(ctx.meta.get(_SEPARATOR))
     request = QueueRequest(
@@ -104,6 +106,10 @@ class PassThrough(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_SEPARATOR] = _separator_first(self, ctx, args)
         return super().parse_args(ctx, args)
+
+
+def _text(value: str | bool | None) -> str | None:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _flags(texts: dict[str, str | None], variables: Sequence[str]) -> dict[str, object]:

@@ -17,7 +17,7 @@ from fetchml.diagnosis import EndFacts
 from fetchml.durable import STORAGE_FULL
 from fetchml.engine.port import ContainerState, Phase, StartFailed
 from fetchml.environment.build import BuildCancelled, BuildFailed, BuiltEnvironment
-from fetchml.environment.detect import detect
+from fetchml.environment.detect import Dependencies, detect
 from fetchml.environment.maker import EnvironmentRequest
 from fetchml.environment.pins import unpinned
 from fetchml.errors import Corrupt, FetchmlError, NotFound
@@ -30,10 +30,9 @@ from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
 from fetchml.models.ids import container_name
 from fetchml.models.manifest import Placement, PrefectTrace, RunManifest, Sandbox
-from fetchml.models.plan import Plan
 from fetchml.models.status import Preparing, Running, State
 from fetchml.preflight.check import Facts, check
-from fetchml.preflight.trust import TrustFacts, trust
+from fetchml.preflight.trust import Trust, TrustFacts, trust
 from fetchml.snapshot.tree import Tree, import_roots, read_tree
 from fetchml.store.directory import read_model
 
@@ -158,9 +157,24 @@ class Attempt:
             return self._not_started(EndFacts(cancelled_by=by.by if by else "unknown"))
         except BuildFailed as error:
             return self._not_started(EndFacts(environment_error=str(error)))
-        loose = unpinned(request.dependencies, home.objects) if request.dependencies else None
-        self._store.update(self.run_id, lambda manifest: _with_environment(manifest, self.plan, environment, loose))
+        reached = trust(self.plan, self._trust_facts(environment, request.dependencies))
+        self._store.update(self.run_id, lambda manifest: _with_environment(manifest, environment, reached))
         return Prepared(environment, code, tree)
+
+    def _trust_facts(self, built: BuiltEnvironment, dependencies: Dependencies | None) -> TrustFacts:
+        manifest, keys = self.manifest, self._driver.home.keys
+        git, signed_by = manifest.environment.git, None
+        if manifest.metadata.sign:
+            with suppress(FetchmlError):  # the seal will be without a signature, and say so
+                signed_by = keys.check()
+        return TrustFacts(
+            snapshot_verified=True,
+            environment_key=built.key,
+            unpinned=unpinned(dependencies, self._driver.home.objects) if dependencies else None,
+            git_commit=git.commit if git else None,
+            git_dirty=git.dirty if git else None,
+            signed_by=signed_by,
+        )
 
     def run(self, prepared: Prepared | None) -> Ended:
         """Step 3: starts the payload, or adopts it if it was started before, and stays until it has ended.
@@ -201,7 +215,7 @@ class Attempt:
         """Step 4: seals the record and removes the container; a sealed run stays as it is."""
         home = self._driver.home
         try:
-            manifest = seal_run(self._store, self.run_folder, self.number, ended, self._driver.now)
+            manifest = self._seal(ended)
         except FetchmlError as error:
             if error.code != STORAGE_FULL:
                 raise
@@ -209,10 +223,14 @@ class Attempt:
             home.release_reserve()
             facts = ended.facts.model_copy(update={"storage_full": True, "infrastructure_error": str(error)})
             ended = ended.model_copy(update={"facts": facts})
-            manifest = seal_run(self._store, self.run_folder, self.number, ended, self._driver.now)
+            manifest = self._seal(ended)
         self.engine.remove(self.name)
         clean(self.run_folder, self.number)
         return manifest
+
+    def _seal(self, ended: Ended) -> RunManifest:
+        signer = self._driver.home.keys.signer
+        return seal_run(self._store, self.run_folder, self.number, ended, self._driver.now, signer)
 
     def _may_have_started(self, state: ContainerState | None) -> bool:
         """Tells whether the payload was started; where the container is gone, the record of its making tells."""
@@ -366,21 +384,10 @@ class Attempt:
         )
 
 
-def _with_environment(
-    manifest: RunManifest, plan: Plan, built: BuiltEnvironment, loose: tuple[str, ...] | None
-) -> RunManifest:
+def _with_environment(manifest: RunManifest, built: BuiltEnvironment, reached: Trust) -> RunManifest:
     """Records what was built, and how far the run can be trusted now that it is known."""
     if manifest.seal is not None:
         return manifest
-    git = manifest.environment.git
-    known = TrustFacts(
-        snapshot_verified=True,
-        environment_key=built.key,
-        unpinned=loose,
-        git_commit=git.commit if git else None,
-        git_dirty=git.dirty if git else None,
-    )
-    reached = trust(plan, known)
     trace = manifest.plan.model_copy(update={"trust_level": reached.level, "trust_evidence": reached.evidence})
     environment = manifest.environment.model_copy(
         update={

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from fetchml.execution.claims import cancel_claim
-from fetchml.execution.sealing import record_files
+from fetchml.execution.sealing import LoadSigner, record_files, sealed
 from fetchml.models.claim import ClaimKind
 from fetchml.models.manifest import Diagnosis, RunManifest
 from fetchml.models.status import Cancelled, EndReason, State
@@ -16,7 +16,9 @@ BY_PREFECT = "the Prefect UI"
 """Who is named as the canceller when the request came through Prefect."""
 
 
-def cancel_unstarted(store: RunStore, run_id: str, by: str, now: Callable[[], datetime]) -> RunManifest | None:
+def cancel_unstarted(
+    store: RunStore, run_id: str, by: str, now: Callable[[], datetime], signer: LoadSigner | None = None
+) -> RunManifest | None:
     """Cancels a run if nobody owns it: takes the claim, so that no worker ever starts it, and seals the record.
 
     Returns:
@@ -35,6 +37,6 @@ def cancel_unstarted(store: RunStore, run_id: str, by: str, now: Callable[[], da
             return manifest
         diagnosis = Diagnosis(category=EndReason.CANCELLED, summary=f"cancelled by {claim.worker} before it started")
         status = Cancelled(started_at=None, ended_at=now(), attempt=None, exit_code=None, by=claim.worker)
-        return manifest.with_status(status, diagnosis=diagnosis, record_files=record).sealed(now())
+        return sealed(manifest.with_status(status, diagnosis=diagnosis, record_files=record), now(), signer)
 
     return store.update(run_id, change)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from fetchml import durable
 from fetchml.diagnosis import diagnose
-from fetchml.errors import Bug
+from fetchml.errors import Bug, FetchmlError
 from fetchml.execution.artifacts import collect, protect_folders, record_file
 from fetchml.execution.ended import Ended
 from fetchml.execution.metrics import summarise, values_of
 from fetchml.execution.output import rewrite_metrics
 from fetchml.execution.stall import clear_stall
-from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest
+from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest, Sign
 from fetchml.models.resources import ResourceUse
 from fetchml.models.status import (
     Cancelled,
@@ -33,10 +33,20 @@ from fetchml.models.status import (
 from fetchml.store.folder import AttemptFolder, RunFolder
 from fetchml.store.port import RunStore
 
+LoadSigner = Callable[[], Sign]
+"""Reads the key that signs; raises a FetchmlError if there is none that may be used."""
+
 _BEFORE_THE_END = (State.PREPARING, State.RUNNING, State.UNREACHABLE)
 
 
-def seal_run(store: RunStore, run: RunFolder, attempt: int, ended: Ended, now: Callable[[], datetime]) -> RunManifest:
+def seal_run(
+    store: RunStore,
+    run: RunFolder,
+    attempt: int,
+    ended: Ended,
+    now: Callable[[], datetime],
+    signer: LoadSigner | None = None,
+) -> RunManifest:
     """Records how a run ended and seals its manifest; a sealed run stays as it is.
 
     Args:
@@ -45,6 +55,7 @@ def seal_run(store: RunStore, run: RunFolder, attempt: int, ended: Ended, now: C
         attempt: Number of the attempt that ended.
         ended: How it ended.
         now: The clock.
+        signer: Reads the key, for runs whose seal is to be signed.
 
     Raises:
         Unavailable: The disk is full; the run is then not sealed and the call can be repeated.
@@ -62,7 +73,7 @@ def seal_run(store: RunStore, run: RunFolder, attempt: int, ended: Ended, now: C
     def change(manifest: RunManifest) -> RunManifest:
         if manifest.seal is not None:
             return manifest
-        return manifest.with_status(
+        final = manifest.with_status(
             _final_status(manifest, attempt, ended, diagnosis),
             diagnosis=diagnosis,
             metrics=metrics,
@@ -70,9 +81,27 @@ def seal_run(store: RunStore, run: RunFolder, attempt: int, ended: Ended, now: C
             record_files=record,
             resources=manifest.resources.model_copy(update={"actual": _resource_use(ended, folder.output)}),
             warnings=(*manifest.warnings, *ended.warnings),
-        ).sealed(now())
+        )
+        return sealed(final, now(), signer)
 
     return store.update(run.run_id, change)
+
+
+def sealed(manifest: RunManifest, now: datetime, signer: LoadSigner | None) -> RunManifest:
+    """Returns the manifest sealed, and signed if that was asked for.
+
+    A key that cannot be used costs the signature and never the run; the record then says so.
+    """
+    if not manifest.metadata.sign:
+        return manifest.sealed(now)
+    try:
+        sign = signer() if signer is not None else None
+        fault = None if sign is not None else "nobody here has a key"
+    except FetchmlError as error:
+        sign, fault = None, error.summary
+    if fault is not None:
+        manifest = manifest.with_sections(warnings=(*manifest.warnings, f"the seal is not signed: {fault}"))
+    return manifest.sealed(now, sign)
 
 
 def clean(run: RunFolder, attempt: int) -> None:

@@ -4,15 +4,16 @@ The file is the truth about a run and can be read for years without fetchml. At 
 covers every section but the ones people may still edit (`EDITABLE_SECTIONS`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fetchml.canonical import canonical_sha256
 from fetchml.errors import Conflict, Corrupt
 from fetchml.models.base import Model, UtcTime
+from fetchml.models.key import KeyId, PublicKey, Signature
 from fetchml.models.plan import EngineKind, Network, Sha256
 from fetchml.models.resources import Device, ResourceRequest, ResourceUse
 from fetchml.models.status import EndReason, Status, transition
@@ -57,6 +58,7 @@ class Times(Model):
     queued_at: UtcTime = Field(description="When it was accepted")
     started_at: UtcTime | None = Field(default=None, description="When the payload started")
     ended_at: UtcTime | None = Field(default=None, description="When it ended")
+    sealed_at: UtcTime | None = Field(default=None, description="Repeats the seal's own time, where the seal covers it")
 
 
 class EvidenceState(StrEnum):
@@ -233,6 +235,7 @@ class Metadata(Model):
 
     note: str | None = Field(default=None, description="Note given with --note")
     engine_reason: str | None = Field(default=None, description="Why the engine was chosen")
+    sign: bool = Field(default=False, description="Whether its seal is to be signed")
 
 
 class Narrative(Model):
@@ -259,12 +262,40 @@ class PrefectTrace(Model):
     api_url: str = Field(description="Prefect API that dispatched it")
 
 
+class SealSignature(Model):
+    """Who vouches for a seal."""
+
+    signature: Signature = Field(description="Ed25519 signature of the seal's message (RFC 8032), hexadecimal")
+    key_id: KeyId = Field(description="Id of the key")
+    public_key: PublicKey = Field(description="The key's public half, hexadecimal")
+
+
+Sign = Callable[[bytes], SealSignature]
+"""Signs a message with a key it holds."""
+
+
 class Seal(Model):
     """The end of the record: nothing it covers changes any more."""
 
     algorithm: Literal["sha256-rfc8785"] = "sha256-rfc8785"
     digest: Sha256 = Field(description="SHA-256 of the canonical JSON of all sealed sections")
     sealed_at: UtcTime = Field(description="When it was sealed")
+    signature: Signature | None = Field(
+        default=None, description="Ed25519 signature (RFC 8032) of `fetchml-seal-v1`, a zero byte and the digest"
+    )
+    key_id: KeyId | None = Field(default=None, description="Id of the key that signed it; null if it is not signed")
+    public_key: PublicKey | None = Field(default=None, description="Public half of that key")
+
+    @model_validator(mode="after")
+    def _signature_is_whole(self) -> Self:
+        if len({part is None for part in (self.signature, self.key_id, self.public_key)}) != 1:
+            raise ValueError("signature, key_id and public_key belong together")
+        return self
+
+
+def seal_message(digest: str) -> bytes:
+    """Returns what is signed: the digest, with a prefix that keeps the signature from meaning anything else."""
+    return b"fetchml-seal-v1\0" + digest.encode("ascii")
 
 
 class RunManifest(Model):
@@ -347,15 +378,22 @@ class RunManifest(Model):
         whole = self.model_dump(mode="json") if document is None else document
         return canonical_sha256({k: v for k, v in whole.items() if k != "seal" and k not in EDITABLE_SECTIONS})
 
-    def sealed(self, now: UtcTime) -> "RunManifest":
+    def sealed(self, now: UtcTime, sign: Sign | None = None) -> "RunManifest":
         """Returns the manifest with its seal.
+
+        Args:
+            now: The moment of the seal.
+            sign: Signs the seal; None leaves it unsigned.
 
         Raises:
             Conflict: The run has not ended, or is sealed already.
         """
         if not self.status.state.is_final:
             raise Conflict(f"run `{self.identity.run_id}` has not ended", code="not-ended")
-        return self.with_sections(seal=Seal(digest=self.sealed_digest(), sealed_at=now))
+        ended = self.with_sections(times=self.times.model_copy(update={"sealed_at": now}))
+        digest = ended.sealed_digest()
+        signed = sign(seal_message(digest)).model_dump() if sign is not None else {}
+        return ended.with_sections(seal=Seal(digest=digest, sealed_at=now, **signed))
 
     def check_seal(self, document: Mapping[str, object] | None = None) -> None:
         """Verifies the seal.
@@ -372,9 +410,19 @@ class RunManifest(Model):
                 raise Corrupt(f"run `{self.identity.run_id}` has ended without a seal", code="seal-missing")
             return
         found = self.sealed_digest(document)
-        if found != self.seal.digest:
+        faults = [] if found == self.seal.digest else [f"sealed as {self.seal.digest}, now {found}"]
+        # The digest leaves the seal out, so the seal's time is kept a second time where it is covered.
+        times, seal = _section(self, document, "times"), _section(self, document, "seal")
+        if times.get("sealed_at") not in (None, seal["sealed_at"]):
+            faults.append(f"sealed at {times['sealed_at']}, now {seal['sealed_at']}")
+        if faults:
             raise Corrupt(
                 f"the manifest of run `{self.identity.run_id}` was changed after it was sealed",
-                detail=f"sealed as {self.seal.digest}, now {found}",
+                detail="; ".join(faults),
                 code="seal-broken",
             )
+
+
+def _section(manifest: RunManifest, document: Mapping[str, object] | None, name: str) -> Mapping[str, Any]:
+    whole: Mapping[str, Any] = manifest.model_dump(mode="json", include={name}) if document is None else document
+    return whole[name]

@@ -46,14 +46,27 @@ class DirectoryObjects:
 
     def read(self, digest: str) -> bytes:
         path = self.path(digest)
+        if path.is_symlink():
+            raise _link(digest, path)
         with durable.translated("read", path):
             content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != digest:
             raise _damaged(digest, path)
         return content
 
+    def digests(self, prefix: str) -> list[str]:
+        root = self.root / "sha256"
+        if not root.is_dir():
+            return []
+        with durable.translated("list", root):
+            heads = [head for head in os.listdir(root) if head.startswith(prefix[:2]) and (root / head).is_dir()]
+            found = [head + tail for head in heads for tail in os.listdir(root / head)]
+        return sorted(digest for digest in found if digest.startswith(prefix) and is_digest(digest))
+
     def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
         path = self.path(digest)
+        if path.is_symlink():
+            raise _link(digest, path)
         with durable.translated("read", path):
             source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -158,7 +171,7 @@ class _DirectoryBatch:
             return False
         path = self._objects.path(digest)
         try:
-            status = path.stat()
+            status = path.lstat()
         except FileNotFoundError:
             return True
         if stat.S_IMODE(status.st_mode) != _SOUND_MODE:
@@ -180,6 +193,15 @@ def _pump(source: int, sink: int) -> str:
         digest.update(chunk)
         durable.write_all(sink, chunk)
     return digest.hexdigest()
+
+
+def _link(digest: str, path: Path) -> Corrupt:
+    return Corrupt(
+        f"object `{digest[:12]}` is a link",
+        detail=f"`{path}` may lead to anything",
+        hint="put the file itself there, or queue the run again from the original code",
+        code="object-damaged",
+    )
 
 
 def _damaged(digest: str, path: Path) -> Corrupt:

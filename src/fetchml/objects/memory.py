@@ -33,6 +33,10 @@ class MemoryObjects:
             raise Corrupt(f"object `{digest[:12]}` is damaged", code="object-damaged")
         return content
 
+    def digests(self, prefix: str) -> list[str]:
+        with self._lock:
+            return sorted(digest for digest in self._objects if digest.startswith(prefix))
+
     def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
         content = self.read(digest)
         with durable.translated("write", target):

@@ -44,6 +44,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def digests(self, prefix: str) -> list[str]:
+        """Returns the digests of all objects that begin with some hexadecimal digits, sorted."""
+        ...
+
     def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
         """Writes an object to a new read-only file, verified while it is copied.
 

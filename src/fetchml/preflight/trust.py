@@ -133,7 +133,7 @@ def _history(facts: TrustFacts) -> list[_Asked]:
         rung="L4",
         field="seal.signature",
         state=EvidenceState.DECLARED if facts.signed_by else EvidenceState.MISSING,
-        detail=f"key {facts.signed_by}" if facts.signed_by else "the record is not signed",
+        detail=f"key {facts.signed_by}" if facts.signed_by else "the record is not to be signed",
     )
     again = Evidence(
         rung="L4",
@@ -143,6 +143,6 @@ def _history(facts: TrustFacts) -> list[_Asked]:
     )
     return [
         (git, "commit all changes before you queue"),
-        (signed, "sign the record"),
+        (signed, "sign the record: `--sign`"),
         (again, "repeat the run, and compare"),
     ]

@@ -83,7 +83,7 @@ def _cancel(home: Home, run_id: str, reason: str | None) -> CancelOutcome:
         return datetime.now(UTC)
 
     home.store.request_cancel(run_id, CancelRequest(by=by, at=now(), reason=reason))
-    manifest = cancel_unstarted(home.store, run_id, by, now)
+    manifest = cancel_unstarted(home.store, run_id, by, now, home.keys.signer)
     if manifest is not None:
         return CancelOutcome(run_id, manifest.status.state)
     note = None

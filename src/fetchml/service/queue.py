@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fetchml
 from fetchml.config.layers import Configuration
+from fetchml.config.settings import Settings
 from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, Conflict, Unavailable
 from fetchml.gpus.discover import discover
@@ -85,7 +86,8 @@ def queue(
         ConfigError: Something in the request makes no sense.
         Refused: Preflight or a limit says no; nothing was queued.
         Unavailable: The disk is full, or the engine does not answer; nothing was queued.
-        Forbidden: The home folder cannot be written.
+        Forbidden: The home folder cannot be written, or the key that is to sign may be known to others.
+        NotFound: The record is to be signed, and there is no key.
     """
     home = Home(configuration.settings)
     check_texts(request)
@@ -97,7 +99,7 @@ def queue(
     name = request.name or default_name(request.words)
     run_id = None
     if not dry_run:
-        run_id = _store(home, request, resolved, configuration.settings.priority, name, now)
+        run_id = _store(home, request, resolved, configuration.settings, name, now)
     return Accepted(
         run_id=run_id,
         plan=resolved.plan,
@@ -111,7 +113,7 @@ def queue(
 
 
 def _store(
-    home: Home, request: QueueRequest, resolved: Resolved, priority: int, name: str, now: Callable[[], datetime]
+    home: Home, request: QueueRequest, resolved: Resolved, settings: Settings, name: str, now: Callable[[], datetime]
 ) -> str:
     git = None
     if resolved.git is not None:
@@ -125,7 +127,7 @@ def _store(
     while True:
         moment = now()
         run_id = new_run_id(moment)
-        manifest = _manifest(run_id, moment, request, resolved, priority, name, git)
+        manifest = _manifest(run_id, moment, request, resolved, settings, name, git)
         try:
             home.store.create(resolved.plan, manifest)
         except Conflict:
@@ -138,7 +140,7 @@ def _manifest(
     moment: datetime,
     request: QueueRequest,
     resolved: Resolved,
-    priority: int,
+    settings: Settings,
     name: str,
     git: GitFacts | None,
 ) -> RunManifest:
@@ -152,7 +154,7 @@ def _manifest(
             host=host_name(),
             group=request.group,
             tags=request.tags,
-            priority=priority,
+            priority=settings.priority,
             commit_id=plan.snapshot_id,
         ),
         command=CommandRecord(argv=plan.command.argv, workdir=plan.command.workdir),
@@ -174,7 +176,7 @@ def _manifest(
             fetchml=fetchml.__version__,
         ),
         resources=Resources(requested=plan.resources),
-        metadata=Metadata(note=request.note, engine_reason=resolved.engine.why),
+        metadata=Metadata(note=request.note, engine_reason=resolved.engine.why, sign=settings.seal_sign),
     )
 
 

@@ -186,6 +186,7 @@ def examine(
     # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
     image = chosen and steps.take("image", "an image of this host", lambda: _image(chosen, configuration))
     resources = steps.take("resources", "a request within bounds", lambda: _request(settings, capacity))
+    signed_by = steps.take("signature", "a key to sign with", home.keys.check) if settings.seal_sign else None
     # What is refused anyway leaves nothing behind.
     kept = MemoryObjects() if steps.errors else objects
     limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
@@ -238,6 +239,7 @@ def examine(
         unpinned=unpinned(dependencies, kept) if dependencies else None,
         git_commit=git.commit if git else None,
         git_dirty=git.dirty if git else None,
+        signed_by=signed_by,
     )
     return Examined(
         policy=policy,

@@ -145,6 +145,11 @@ def read_model(path: Path, model: type[M], owner: Callable[[], str]) -> M | None
             content = path.read_bytes()
     except NotFound:
         return None
+    return parse_model(content, path, model, owner)
+
+
+def parse_model(content: bytes, path: Path, model: type[M], owner: Callable[[], str]) -> M:
+    """Reads the bytes of a saved model; see `read_model`."""
     try:
         return model.model_validate_json(content)
     except ValidationError as error:

@@ -83,7 +83,9 @@ class Placer:
             if claim is None:
                 continue
             if claim.kind is ClaimKind.CANCEL:
-                cancel_unstarted(self._home.store, row.run_id, claim.worker, lambda: datetime.now(UTC))
+                cancel_unstarted(
+                    self._home.store, row.run_id, claim.worker, lambda: datetime.now(UTC), self._home.keys.signer
+                )
             elif claim.host == host_name():
                 found.append(claim)
         with self._lock:

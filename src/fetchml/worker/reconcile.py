@@ -108,7 +108,7 @@ class Reconciler:
             self.repairs += 1
             self._logger.info("cancelling run %s, as asked for in Prefect", run_id)
         if manifest.status.state is State.QUEUED:
-            cancel_unstarted(self._home.store, run_id, BY_PREFECT, lambda: datetime.now(UTC))
+            cancel_unstarted(self._home.store, run_id, BY_PREFECT, lambda: datetime.now(UTC), self._home.keys.signer)
 
     def _dispatch(self, dispatcher: Dispatcher, live: set[str]) -> bool:
         """Creates or revives the flow runs of queued runs that have no live one."""

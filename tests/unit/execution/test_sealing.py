@@ -1,5 +1,6 @@
 """Sealing: the end of a record, the same however often it is written, and it covers everything."""
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ import pytest
 
 from fetchml.diagnosis import EndFacts
 from fetchml.errors import Bug, Conflict
+from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.ended import Ended
 from fetchml.execution.sealing import clean, seal_run
-from fetchml.models.manifest import RunManifest
+from fetchml.keys.ed25519 import verify
+from fetchml.keys.ring import KeyRing
+from fetchml.models.manifest import Metadata, RunManifest, seal_message
 from fetchml.models.status import Preparing, Running, State
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.folder import AttemptFolder, RunFolder
@@ -53,6 +57,21 @@ def ended(**facts: Any) -> Ended:
 
 def seal(store: DirectoryRunStore, end: Ended, now: datetime = ENDED) -> RunManifest:
     return seal_run(store, run(store), 1, end, lambda: now)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    return KeyRing(tmp_path / "keys")
+
+
+def asked_to_sign(store: DirectoryRunStore) -> DirectoryRunStore:
+    metadata = Metadata(sign=True)
+    store.update(RUN_ID, lambda manifest: manifest.with_sections(metadata=metadata))
+    return store
+
+
+def signed_by(store: DirectoryRunStore, ring: KeyRing) -> RunManifest:
+    return seal_run(store, run(store), 1, ended(exit_code=0), lambda: ENDED, ring.signer)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +178,57 @@ def test_a_run_that_was_never_begun_is_not_sealed(tmp_path: Path) -> None:
     with pytest.raises((Bug, Conflict)):
         seal(store, ended(exit_code=0))
     assert store.read_manifest(RUN_ID).status.state is State.QUEUED
+
+
+def test_a_seal_is_signed_if_that_was_asked_for(running: DirectoryRunStore, ring: KeyRing) -> None:
+    key = ring.create(MOMENT)
+    found = signed_by(asked_to_sign(running), ring).seal
+    assert found is not None
+    assert (found.key_id, found.public_key) == (key.key_id, key.public_key)
+    assert found.signature is not None
+    assert verify(key.public_key, seal_message(found.digest), found.signature)
+    assert running.read_manifest(RUN_ID).warnings == ()
+
+
+def test_a_seal_is_not_signed_unless_that_was_asked_for(running: DirectoryRunStore, ring: KeyRing) -> None:
+    ring.create(MOMENT)
+    found = signed_by(running, ring)
+    assert found.seal is not None
+    assert (found.seal.signature, found.warnings) == (None, ())
+
+
+@pytest.mark.parametrize("fault", ["gone", "exposed", "damaged", "halves", "nobody"])
+def test_a_key_that_cannot_be_used_costs_the_signature_and_not_the_run(
+    running: DirectoryRunStore, ring: KeyRing, fault: str
+) -> None:
+    path = ring.root / f"{ring.create(MOMENT).key_id}.json"
+    match fault:
+        case "gone":
+            path.unlink()
+        case "exposed":
+            path.chmod(0o644)
+        case "damaged":
+            path.write_bytes(b"{")
+        case _:
+            path.write_text(re.sub(r'("private_key": ")..', r"\g<1>00", path.read_text()))
+    store = asked_to_sign(running)
+    found = seal(store, ended(exit_code=0)) if fault == "nobody" else signed_by(store, ring)
+    assert found.status.state is State.COMPLETED
+    assert found.seal is not None
+    assert found.seal.signature is None
+    assert [warning.partition(":")[0] for warning in found.warnings] == ["the seal is not signed"]
+    found.check_seal()
+    assert store.read_manifest(RUN_ID) == found
+
+
+def test_a_run_that_is_cancelled_before_it_starts_is_signed_too(tmp_path: Path, ring: KeyRing) -> None:
+    store = DirectoryRunStore(tmp_path / "other")
+    store.create(make_plan(), make_manifest(metadata=Metadata(sign=True)))
+    key = ring.create(MOMENT)
+    found = cancel_unstarted(store, RUN_ID, "ada", lambda: ENDED, ring.signer)
+    assert found is not None
+    assert found.seal is not None
+    assert found.seal.key_id == key.key_id
 
 
 def test_cleaning_removes_what_only_a_live_attempt_needs(running: DirectoryRunStore) -> None:

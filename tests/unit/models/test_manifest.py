@@ -18,6 +18,7 @@ from fetchml.models.manifest import (
     MetricSummary,
     Narrative,
     RunManifest,
+    SealSignature,
     Times,
 )
 from fetchml.models.status import (
@@ -70,6 +71,7 @@ def completed() -> RunManifest:
         ("queued", State.QUEUED, False),
         ("running", State.RUNNING, False),
         ("completed", State.COMPLETED, True),
+        ("completed-signed", State.COMPLETED, True),
         ("refused", State.REFUSED, True),
     ],
 )
@@ -84,6 +86,7 @@ def test_a_saved_manifest_of_version_1_0_is_read_for_ever(name, state, sealed):
     ("name", "digest"),
     [
         ("completed", "81b54b64b1771ed12f97f3f113934cffaad82c7e8ecb627f14aee9f086e10e52"),
+        ("completed-signed", "e9c665a3bade89d701213129e5aaafd2472b7173c8f3bf64a14c6236cfec8337"),
         ("refused", "311cdf36752d11d63a948c3764001d102fcd47533450ed430e02ef602593fbfa"),
     ],
 )
@@ -91,7 +94,7 @@ def test_the_seal_of_a_saved_manifest_holds_for_ever(name, digest):
     assert sample(name).sealed_digest(document(name)) == digest == sample(name).seal.digest
 
 
-@pytest.mark.parametrize("name", ["queued", "running", "completed", "refused"])
+@pytest.mark.parametrize("name", ["queued", "running", "completed", "completed-signed", "refused"])
 def test_a_saved_manifest_keeps_all_it_had(name):
     written = sample(name).model_dump(mode="json")
 
@@ -277,6 +280,49 @@ def test_removing_the_seal_is_noticed():
     with pytest.raises(Corrupt) as caught:
         RunManifest.model_validate_json(json.dumps({**tree, "seal": None})).check_seal()
     assert caught.value.code == "seal-missing"
+
+
+def test_the_time_of_a_seal_is_covered_too():
+    """The digest leaves the seal out, so its time stands a second time where the digest covers it."""
+    tree = document("completed-signed")
+    for moment in ("2026-11-20T12:01:12Z", "2026-11-20T12:01:11z", "2026-11-20T12:01:11.000Z"):
+        copy = {**tree, "seal": {**tree["seal"], "sealed_at": moment}}
+        with pytest.raises(Corrupt) as caught:
+            RunManifest.model_validate_json(json.dumps(copy)).check_seal(copy)
+        assert caught.value.code == "seal-broken"
+    copy = {**tree, "times": {**tree["times"], "sealed_at": None}}
+    with pytest.raises(Corrupt):
+        RunManifest.model_validate_json(json.dumps(copy)).check_seal(copy)
+
+
+def test_a_seal_has_all_of_a_signature_or_nothing():
+    tree = document("completed-signed")
+    for part in ("signature", "key_id", "public_key"):
+        with pytest.raises(ValidationError, match="belong together"):
+            RunManifest.model_validate_json(json.dumps({**tree, "seal": {**tree["seal"], part: None}}))
+
+
+@pytest.mark.parametrize("part", ["signature", "key_id", "public_key"])
+@pytest.mark.parametrize("change", [str.upper, lambda text: text[1:], lambda text: text + "0", lambda _: ""])
+def test_a_signature_has_one_spelling(part, change):
+    tree = document("completed-signed")
+    tree["seal"][part] = change(tree["seal"][part].replace("5", "a"))
+    with pytest.raises(ValidationError):
+        RunManifest.model_validate_json(json.dumps(tree))
+
+
+def test_what_is_signed_is_the_digest_with_a_prefix():
+    signed: list[bytes] = []
+
+    def sign(message: bytes) -> SealSignature:
+        signed.append(message)
+        return SealSignature(signature="ab" * 64, key_id="cd" * 8, public_key="ef" * 32)
+
+    manifest = completed().sealed(ENDED, sign)
+    assert manifest.seal is not None
+    assert signed == [b"fetchml-seal-v1\0" + manifest.seal.digest.encode()]
+    assert (manifest.seal.signature, manifest.seal.key_id) == ("ab" * 64, "cd" * 8)
+    manifest.check_seal()
 
 
 def test_adding_or_dropping_an_entry_breaks_the_seal():

@@ -23,6 +23,7 @@ from fetchml.cli.request import (
     PassThrough,
     Priority,
     ReproPolicy,
+    Sign,
     Tag,
     requested,
 )
@@ -57,6 +58,7 @@ def explain(
     note: Note = None,
     tag: Tag = None,
     group: Group = None,
+    sign: Sign = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:

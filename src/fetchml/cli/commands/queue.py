@@ -23,6 +23,7 @@ from fetchml.cli.request import (
     PassThrough,
     Priority,
     ReproPolicy,
+    Sign,
     Tag,
     requested,
 )
@@ -58,6 +59,7 @@ def queue(
     note: Note = None,
     tag: Tag = None,
     group: Group = None,
+    sign: Sign = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end; exit 1 if it failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Show its output as it arrives, then like --wait.")] = False,
     prefect_api_url: PrefectApiUrl = None,

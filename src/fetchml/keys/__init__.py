@@ -1,0 +1,1 @@
+"""Keys that records are signed with."""
