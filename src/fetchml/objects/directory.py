@@ -5,7 +5,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +70,12 @@ class DirectoryObjects:
         if found != digest:
             target.unlink(missing_ok=True)
             raise _damaged(digest, path)
+
+    def digests(self) -> Iterator[str]:
+        for folder in _names_in(self.root / "sha256"):
+            for name in _names_in(self.root / "sha256" / folder):
+                if is_digest(folder + name):
+                    yield folder + name
 
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
@@ -171,6 +177,15 @@ class _DirectoryBatch:
     def _new_file(self) -> Path:
         durable.make_folder(self._staging)
         return self._staging / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(12)}"
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Returns the names in a folder; none if it is no folder."""
+    try:
+        with durable.translated("read", folder):
+            return os.listdir(folder)
+    except NotFound:
+        return []
 
 
 def _pump(source: int, sink: int) -> str:

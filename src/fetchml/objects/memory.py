@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,9 @@ class MemoryObjects:
             with target.open("xb") as file:
                 file.write(content)
             target.chmod(0o555 if executable else 0o444)
+
+    def digests(self) -> Iterator[str]:
+        yield from tuple(self._objects)
 
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
