@@ -4,8 +4,9 @@ A key is the digest of its bytes, so putting it twice, or from two hosts at once
 on conditional writes, which servers ignore in silence. What a batch has uploaded when it breaks off stays: such an
 object is whole, nobody refers to it yet, and the next batch with the same bytes finds it.
 
-The server's ETag is never looked at. On their way to the server, bytes are covered by the signature (http) or an MD5
-(https), both of which the server checks; after an upload the size is asked for; a reader checks the SHA-256.
+The server's ETag is never looked at. An upload carries the digest of its bytes, in the signature (http) or as MD5
+(https), for servers that check it; the size is asked for afterwards; a reader checks the SHA-256 and leaves a mark
+below `<prefix>damaged/` at an object that is wrong, by which the next writer of the same bytes replaces it.
 """
 
 import hashlib
