@@ -31,7 +31,23 @@ def neutral(user: User, text: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "init", "queue", "status", "info", "logs", "cancel", "wait", "validate", "server", "server status", "doctor"],
+    [
+        *(
+            "",
+            "init",
+            "queue",
+            "status",
+            "info",
+            "logs",
+            "cancel",
+            "wait",
+            "validate",
+            "server",
+            "server status",
+            "doctor",
+        ),
+        *("objects", "objects migrate"),
+    ],
 )
 def test_the_help(user: User, command: str) -> None:
     done = user.call(*command.split(), "--help", env={"COLUMNS": "100"})

@@ -26,6 +26,11 @@ _START_S = 60
 _PROGRAMS = Path(sys.executable).parent
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 @dataclass
 class S3Server:
     """A server on a port of this host.
@@ -37,7 +42,7 @@ class S3Server:
 
     kind: str
     folder: Path
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=_free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,11 +106,6 @@ def serving(kind: str, folder: Path) -> Generator[S3Server]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)

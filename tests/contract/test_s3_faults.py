@@ -1,4 +1,4 @@
-"""What a bucket does when the network, the server or the credentials fail: a typed error, nothing lost, nothing half."""
+"""Buckets when the network, the server or the credentials fail: a typed error, nothing lost, nothing half."""
 
 import hashlib
 import os

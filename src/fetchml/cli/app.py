@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start the Prefect server and the worker of this host"),
     "down": ("down", "Stop them; runs go on and are picked up again"),
     "server": ("server", "Look at the server and the worker"),
+    "objects": ("objects", "Look after the stored objects, in a folder or a bucket"),
     "config": ("config", "Show the settings and where they come from"),
     "doctor": ("doctor", "Check this host and mend what can be mended"),
 }

@@ -11,7 +11,6 @@ below `<prefix>damaged/` at an object that is wrong, by which the next writer of
 
 import hashlib
 import io
-import logging
 import os
 import tempfile
 import time
@@ -20,9 +19,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
-import certifi
 import urllib3
 from minio import Minio
 from minio.error import S3Error
@@ -33,13 +31,14 @@ from fetchml.errors import Corrupt, FetchmlError, NotFound, Unavailable
 from fetchml.models.ids import is_digest
 from fetchml.models.units import MIB
 from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+from fetchml.objects.s3_client import CONNECTIONS, make_client
 from fetchml.objects.s3_faults import FAULTS, translate
 from fetchml.objects.s3_place import Credentials, Patience, S3Place
 
 _CHUNK = MIB
 _PART = 16 * MIB
 """What is larger goes up in parts of this size, one after another, so that a lost answer costs one part."""
-_UPLOADS = 8
+_UPLOADS = CONNECTIONS
 """Objects of a batch on their way at once; each holds at most one part in memory."""
 
 _BROKEN_OFF = (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.SSLError)
@@ -152,7 +151,7 @@ class S3Objects:
     def _client(self) -> Minio:
         """The client of this process: connections cannot be shared with a fork."""
         if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), _client(self.place, self._credentials, self._patience))
+            self._made = (os.getpid(), make_client(self.place, self._credentials, self._patience))
         return self._made[1]
 
     @contextmanager
@@ -334,46 +333,3 @@ class _Window:
         self._offset += len(content)
         self._left -= len(content)
         return content
-
-
-class _Pool(urllib3.PoolManager):
-    """Connections that send a body in pieces, each with a time limit, and pass over a wrong content type."""
-
-    def urlopen(self, method: str, url: str, redirect: bool = True, **options: Any) -> urllib3.BaseHTTPResponse:
-        if options.get("body"):
-            # In one piece, the limit would be for the whole body (socket.sendall).
-            options["body"] = io.BytesIO(options["body"])
-        response = super().urlopen(method, url, redirect, **options)
-        if response.headers.get("content-type", "").startswith("text/xml"):
-            response.headers["Content-Type"] = "application/xml"  # rclone and others; the client would not read it
-        return response
-
-
-def _client(place: S3Place, credentials: Credentials, patience: Patience) -> Minio:
-    logging.getLogger(urllib3.connectionpool.__name__).setLevel(logging.ERROR)  # it warns of each try on stderr
-    pool = _Pool(
-        maxsize=_UPLOADS,
-        blocksize=_CHUNK,
-        timeout=urllib3.Timeout(connect=patience.connect_s, read=patience.read_s),
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-        retries=urllib3.Retry(
-            total=patience.tries - 1,
-            backoff_factor=patience.pause_s,
-            backoff_max=10,
-            backoff_jitter=patience.pause_s,
-            status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=None,  # every request can be repeated: keys are digests
-            raise_on_status=False,
-            respect_retry_after_header=False,
-        ),
-    )
-    return Minio(
-        place.host,
-        access_key=credentials.access_key,
-        secret_key=credentials.secret_key,
-        session_token=credentials.session_token,
-        secure=place.is_secure,
-        region=place.region,
-        http_client=pool,
-    )
