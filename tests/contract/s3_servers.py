@@ -21,7 +21,8 @@ from fetchml.objects.s3 import S3Objects
 from fetchml.objects.s3_place import Credentials, Patience, S3Place
 
 CREDENTIALS = Credentials("fetchml-test-key", "fetchml-test-secret")
-HASTE = Patience(connect_s=2, read_s=20, tries=3, pause_s=0.01)
+HASTE = Patience(connect_s=20, read_s=60, tries=3, pause_s=0.01)
+"""For servers that answer, however busy the machine is."""
 _START_S = 60
 _PROGRAMS = Path(sys.executable).parent
 
