@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.s3_servers import S3Server, serving
 from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.home import Home
@@ -19,7 +20,7 @@ PODMAN_SOCKET = Path(os.environ.get("FETCHML_TEST_PODMAN_SOCKET", "/run/fetchml-
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 # Before anything of the product or of Prefect is imported by a test: nobody's own settings take part.
-for _name in [name for name in os.environ if name.startswith(("FETCHML_", "FETCH_ML_", "PREFECT_"))]:
+for _name in [name for name in os.environ if name.startswith(("FETCHML_", "FETCH_ML_", "PREFECT_", "AWS_"))]:
     del os.environ[_name]
 for _name in ("NO_COLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
@@ -122,3 +123,17 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory, migrated_database: P
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server in memory, shared; each test has a bucket of its own."""
+    with serving("moto", tmp_path_factory.mktemp("moto")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server on a folder, shared; each test has a bucket of its own."""
+    with serving("rclone", tmp_path_factory.mktemp("rclone")) as made:
+        yield made

@@ -56,6 +56,10 @@ _OTHERS = """\
 | --- | --- |
 | `PREFECT_API_URL` | Prefect server to use; `FETCHML_PREFECT_API_URL` wins over it. |
 | `PREFECT_API_KEY`, `PREFECT_API_AUTH_STRING` | Credentials for that server. |
+| `FETCHML_S3_ACCESS_KEY`, `FETCHML_S3_SECRET_KEY`, `FETCHML_S3_SESSION_TOKEN` | Credentials for the bucket of \
+`objects.url`. |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` | The same, if those are not set. |
+| `SSL_CERT_FILE` | Certificates to trust in an S3 server. |
 | `DOCKER_HOST` | Docker socket, if `docker.host` is not set. |
 | `XDG_RUNTIME_DIR` | Where a user's own Podman socket is looked for, if `podman.socket` is not set. |
 | `FETCH_ML_TOTAL_CPU` | CPU cores the worker offers, instead of those it finds. |

@@ -7,6 +7,7 @@
 <home>/snapshots/     materialised code, rebuilt when missing
 <home>/environments/  virtual environments and what is known of built images
 <home>/cache/uv/      packages, shared by all builds
+<home>/cache/uploads/ what is on its way to a bucket
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
 <home>/prefect/       the private Prefect server's own home
@@ -30,7 +31,9 @@ from fetchml.engine.choose import EngineSettings
 from fetchml.errors import NotFound
 from fetchml.keys.ring import KeyRing
 from fetchml.models.units import MIB
-from fetchml.objects.directory import DirectoryObjects
+from fetchml.objects.choose import ObjectSettings, locate, open_objects
+from fetchml.objects.port import ObjectStore
+from fetchml.objects.s3_place import Patience
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
 
@@ -56,9 +59,26 @@ class Home:
         return DirectoryRunStore(self.settings.store)
 
     @cached_property
-    def objects(self) -> DirectoryObjects:
-        """The content-addressed objects."""
-        return DirectoryObjects(self.settings.store / "objects")
+    def objects(self) -> ObjectStore:
+        """The content-addressed objects.
+
+        Raises:
+            ConfigError: They are in a bucket, and the environment holds no credentials for it.
+        """
+        return open_objects(locate(None, self.object_settings), self.object_settings)
+
+    @property
+    def object_settings(self) -> ObjectSettings:
+        """How objects are reached from this host."""
+        settings = self.settings
+        return ObjectSettings(
+            folder=settings.store / "objects",
+            staging=self.path / "cache" / "uploads",
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            patience=Patience(read_s=settings.s3_timeout, tries=settings.s3_retries + 1),
+            url=settings.objects_url,
+        )
 
     @property
     def keys(self) -> KeyRing:

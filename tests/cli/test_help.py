@@ -34,6 +34,7 @@ def neutral(user: User, text: str) -> str:
     [
         *("", "init", "queue", "status", "info", "logs", "cancel", "wait", "validate", "server", "server status"),
         *("keys", "keys init", "keys list", "keys rotate", "doctor"),
+        *("objects", "objects migrate"),
     ],
 )
 def test_the_help(user: User, command: str) -> None:

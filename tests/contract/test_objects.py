@@ -1,7 +1,8 @@
-"""Content-addressed objects: one suite over the directory and its twin in memory."""
+"""Content-addressed objects: one suite over the directory, its twin in memory, and buckets in two S3 servers."""
 
 import errno
 import hashlib
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from contract.full_disk import file_size_limit
 from contract.racing import in_processes, in_threads
+from contract.s3_servers import S3Server
 from fetchml import durable
 from fetchml.errors import Corrupt, FetchmlError, NotFound, Unavailable
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.objects.memory import MemoryObjects
 from fetchml.objects.port import ChangedWhileRead, ObjectBatch, ObjectStore
+from fetchml.objects.s3 import S3Objects
 
 MISSING = "ab" * 32
 NO_DIGESTS = ("", "..", "../" * 20, "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32, "ab" * 31 + "a\n", "x" * 10_000)
@@ -30,7 +33,17 @@ def memory() -> MemoryObjects:
     return MemoryObjects()
 
 
-@pytest.fixture(params=["directory", "memory"])
+@pytest.fixture
+def moto(moto_server: S3Server, tmp_path: Path) -> S3Objects:
+    return moto_server.objects(moto_server.new_bucket(), tmp_path / "staging")
+
+
+@pytest.fixture
+def rclone(rclone_server: S3Server, tmp_path: Path) -> S3Objects:
+    return rclone_server.objects(rclone_server.new_bucket(), tmp_path / "staging")
+
+
+@pytest.fixture(params=["directory", "memory", "moto", "rclone"])
 def objects(request: pytest.FixtureRequest) -> ObjectStore:
     """A store of each kind, empty."""
     made: ObjectStore = request.getfixturevalue(request.param)
@@ -50,6 +63,10 @@ def damage(objects: ObjectStore, digest: str, content: bytes) -> None:
     """Replaces stored bytes, as a failing disk would."""
     if isinstance(objects, MemoryObjects):
         objects.damage(digest, content)
+        return
+    if isinstance(objects, S3Objects):
+        client = S3Server("any", Path(), int(objects.place.host.split(":")[1])).client()
+        client.put_object(objects.place.bucket, objects.key(digest), io.BytesIO(content), len(content))
         return
     assert isinstance(objects, DirectoryObjects)
     objects.path(digest).chmod(0o644)
@@ -116,6 +133,34 @@ def test_what_is_no_digest_names_no_object(objects: ObjectStore, tmp_path: Path,
     for call in (objects.has, objects.read, lambda digest: objects.copy_to(digest, tmp_path / "copy")):
         with pytest.raises(NotFound):
             call(text)
+
+
+# Listing
+
+
+def test_an_empty_store_lists_nothing(objects: ObjectStore) -> None:
+    assert list(objects.digests()) == []
+
+
+def test_every_object_is_listed_once(objects: ObjectStore) -> None:
+    with objects.batch() as batch:
+        stored = {batch.put_bytes(b"%d" % number) for number in range(40)}
+    put(objects, b"7")
+    assert sorted(objects.digests()) == sorted(stored)
+
+
+def test_what_is_no_object_is_not_listed(directory: DirectoryObjects) -> None:
+    digest = put(directory, b"x")
+    (directory.path(digest).parent / f"{durable.TEMPORARY_PREFIX}left").touch()
+    (directory.root / "sha256" / "note.txt").touch()
+    assert list(directory.digests()) == [digest]
+
+
+def test_a_store_may_change_while_it_is_listed(objects: ObjectStore) -> None:
+    digest = put(objects, b"first")
+    listing = objects.digests()
+    put(objects, b"second")
+    assert digest in list(listing)
 
 
 # Batches
@@ -333,11 +378,11 @@ def test_an_object_that_was_there_already_is_durable_when_the_batch_ends(
 
 
 def test_objects_are_found_by_the_beginning_of_their_digest(objects: ObjectStore) -> None:
-    assert objects.digests("ab") == []
+    assert list(objects.digests("ab")) == []
     digests = sorted(put(objects, b"%d" % number) for number in range(50))
-    assert objects.digests("") == digests
+    assert sorted(objects.digests("")) == digests
     for text in (digests[0][:1], digests[0][:2], digests[7][:8], digests[9], MISSING, "ABCD", "../.."):
-        assert objects.digests(text) == [digest for digest in digests if digest.startswith(text)]
+        assert sorted(objects.digests(text)) == [digest for digest in digests if digest.startswith(text)]
 
 
 def test_a_link_is_no_object(directory: DirectoryObjects, tmp_path: Path) -> None:

@@ -107,6 +107,13 @@ def test_keys(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert shape(printed(capsys, "keys", "rotate")) == shape(example("fetchml keys init"))
 
 
+def test_migrate(stored: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with stored.objects.batch() as batch:
+        batch.put_bytes(b"code")
+    words = ("objects", "migrate", "--to", str(tmp_path / "elsewhere"))
+    assert shape(printed(capsys, *words)) == shape(example("fetchml objects migrate"))
+
+
 def test_info_is_a_manifest_with_its_folder(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     fields = set(make_manifest(make_plan()).model_dump())
     assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder", "stall"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography")
+HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography", "minio")
 PYDANTIC = "pydantic"
 
 REPORT = (
@@ -15,11 +15,11 @@ REPORT = (
 )
 
 
-def loaded_by(tmp_path: Path, *words: str) -> set[str]:
+def loaded_by(tmp_path: Path, *words: str, env: dict[str, str] | None = None) -> set[str]:
     """Runs a command in an interpreter of its own and returns the top-level modules it has loaded."""
     done = subprocess.run(
         [sys.executable, "-c", REPORT, *words],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FETCHML_HOME": str(tmp_path / "home")},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "FETCHML_HOME": str(tmp_path / "home"), **(env or {})},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -51,6 +51,13 @@ def loaded_by(tmp_path: Path, *words: str) -> set[str]:
 )
 def test_reading_commands_load_nothing_heavy(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert loaded_by(tmp_path, *words).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "words", [("status",), ("logs", "nothing"), ("config", "show"), ("queue", "--help")], ids=" ".join
+)
+def test_a_bucket_costs_only_those_who_use_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert "minio" not in loaded_by(tmp_path, *words, env={"FETCHML_OBJECTS_URL": "s3://lab/fetchml"})
 
 
 def test_submitting_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("down", "Stop them; runs go on and are picked up again"),
     "server": ("server", "Look at the server and the worker"),
     "keys": ("keys", "Keys that records are signed with"),
+    "objects": ("objects", "Look after the stored objects, in a folder or a bucket"),
     "config": ("config", "Show the settings and where they come from"),
     "doctor": ("doctor", "Check this host and mend what can be mended"),
 }
@@ -46,6 +47,13 @@ class LazyGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            session.interruption = str(error) or session.interruption  # Typer makes an exit code of it
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session.show_error(error)
         return error.exit_code
     except KeyboardInterrupt as error:
-        session.note(str(error) or "interrupted; what was queued goes on in the background")
+        session.note(str(error) or session.interruption)
         session.show_notes()
         return EXIT_INTERRUPTED
     except BrokenPipeError:

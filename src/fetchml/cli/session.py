@@ -19,6 +19,8 @@ colour = os.environ.get("FETCHML_COLOR", "auto")
 """Whether output is coloured: `always`, `never`, or `auto`, which is on a terminal."""
 _held: list[str] = []
 """Notes that are shown at the end of the call, as `--json` keeps them from the streams until then."""
+interruption = "interrupted; what was queued goes on in the background"
+"""What is said after Ctrl-C."""
 debug = os.environ.get("FETCHML_DEBUG", "").lower() in ("1", "true")
 """Whether tracebacks are shown."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from fetchml.config.object_urls import CREDENTIALS_HINT, is_credential
 from fetchml.config.settings import Scope, Settings, by_key
 from fetchml.errors import ConfigError
 
@@ -33,6 +34,9 @@ RUN_VARIABLES = frozenset(
     }
 )
 """Variables that fetchml sets for runs and for its own processes; they are no settings."""
+
+CREDENTIAL_VARIABLES = frozenset({"FETCHML_S3_ACCESS_KEY", "FETCHML_S3_SECRET_KEY", "FETCHML_S3_SESSION_TOKEN"})
+"""Secrets: read by the adapter that needs them, never part of the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,9 @@ def _from_environment(
     if environ.get("PREFECT_API_URL"):
         names = {"PREFECT_API_URL": "prefect.api_url", **names}
     for name in sorted(environ, key=lambda name: (name != "PREFECT_API_URL", name)):
-        if name not in names and (not name.startswith(ENVIRONMENT_PREFIX) or name in RUN_VARIABLES):
+        if name not in names and (
+            not name.startswith(ENVIRONMENT_PREFIX) or name in RUN_VARIABLES | CREDENTIAL_VARIABLES
+        ):
             continue
         key = names.get(name)
         if key is None:
@@ -220,7 +226,9 @@ def _from_file(path: Path, scope: Scope, faults: list[ConfigError]) -> dict[str,
             continue
         seen.add(key)
         item = known.get(key)
-        if item is None:
+        if item is None and is_credential(key):
+            faults.append(_fault(f"{path}: `{key}`: no secret is read from a file; {CREDENTIALS_HINT}"))
+        elif item is None:
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             nearest = f"; did you mean `{close[0]}`?" if close else ""
             faults.append(_fault(f"{path}: unknown key `{key}`{nearest}"))

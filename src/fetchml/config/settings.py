@@ -22,6 +22,7 @@ from fetchml.config.kinds import (
     Text,
     Variables,
 )
+from fetchml.config.object_urls import BucketUrl, Endpoint, Region
 from fetchml.models.units import GIB, MIB
 
 
@@ -142,6 +143,33 @@ class Settings:
     )
     podman_socket: str | None = _setting(
         "podman.socket", Text(512, optional=True), None, "Podman socket; none: the user's or the system's", Scope.HOST
+    )
+    objects_url: str | None = _setting(
+        "objects.url",
+        BucketUrl(),
+        None,
+        "Bucket for code and other objects, such as s3://bucket/prefix; none: a folder in the home folder",
+        Scope.HOST,
+    )
+    s3_endpoint: str = _setting(
+        "objects.s3.endpoint",
+        Endpoint(),
+        "https://s3.amazonaws.com",
+        "S3 server of the bucket; with http:// the data is not encrypted on its way",
+        Scope.HOST,
+    )
+    s3_region: str | None = _setting(
+        "objects.s3.region", Region(), None, "Region of the bucket; none: the server is asked for it", Scope.HOST
+    )
+    s3_timeout: int = _setting(
+        "objects.s3.timeout",
+        DurationKind(),
+        30,
+        "Time without a byte from the S3 server after which a try ends",
+        Scope.HOST,
+    )
+    s3_retries: int = _setting(
+        "objects.s3.retries", Number(0, 20, whole=True), 3, "Further tries of a request to the S3 server", Scope.HOST
     )
     color: str = _setting("color", Choice("auto", "always", "never"), "auto", "Colour in the terminal")
     debug: bool = _setting("debug", Flag(), False, "Show tracebacks")

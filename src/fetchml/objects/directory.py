@@ -5,7 +5,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,15 +54,6 @@ class DirectoryObjects:
             raise _damaged(digest, path)
         return content
 
-    def digests(self, prefix: str) -> list[str]:
-        root = self.root / "sha256"
-        if not root.is_dir():
-            return []
-        with durable.translated("list", root):
-            heads = [head for head in os.listdir(root) if head.startswith(prefix[:2]) and (root / head).is_dir()]
-            found = [head + tail for head in heads for tail in os.listdir(root / head)]
-        return sorted(digest for digest in found if digest.startswith(prefix) and is_digest(digest))
-
     def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
         path = self.path(digest)
         if path.is_symlink():
@@ -83,6 +74,15 @@ class DirectoryObjects:
         if found != digest:
             target.unlink(missing_ok=True)
             raise _damaged(digest, path)
+
+    def digests(self, prefix: str = "") -> Iterator[str]:
+        for folder in _names_in(self.root / "sha256"):
+            if not folder.startswith(prefix[:2]):
+                continue
+            for name in _names_in(self.root / "sha256" / folder):
+                digest = folder + name
+                if digest.startswith(prefix) and is_digest(digest):
+                    yield digest
 
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
@@ -184,6 +184,15 @@ class _DirectoryBatch:
     def _new_file(self) -> Path:
         durable.make_folder(self._staging)
         return self._staging / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(12)}"
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Returns the names in a folder; none if it is no folder."""
+    try:
+        with durable.translated("read", folder):
+            return os.listdir(folder)
+    except NotFound:
+        return []
 
 
 def _pump(source: int, sink: int) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,16 +33,15 @@ class MemoryObjects:
             raise Corrupt(f"object `{digest[:12]}` is damaged", code="object-damaged")
         return content
 
-    def digests(self, prefix: str) -> list[str]:
-        with self._lock:
-            return sorted(digest for digest in self._objects if digest.startswith(prefix))
-
     def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
         content = self.read(digest)
         with durable.translated("write", target):
             with target.open("xb") as file:
                 file.write(content)
             target.chmod(0o555 if executable else 0o444)
+
+    def digests(self, prefix: str = "") -> Iterator[str]:
+        yield from [digest for digest in tuple(self._objects) if digest.startswith(prefix)]
 
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:

@@ -3,6 +3,7 @@
 An object never changes, so storing it twice is harmless and a reader can always check what it got.
 """
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -40,12 +41,8 @@ class ObjectStore(Protocol):
 
         Raises:
             NotFound: There is no such object.
-            Corrupt: The stored bytes have another digest.
+            Corrupt: The stored bytes have another digest; the next batch with the right ones replaces them.
         """
-        ...
-
-    def digests(self, prefix: str) -> list[str]:
-        """Returns the digests of all objects that begin with some hexadecimal digits, sorted."""
         ...
 
     def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
@@ -57,6 +54,20 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def digests(self, prefix: str = "") -> Iterator[str]:
+        """Yields the digest of every object, in no order that counts; bytes are not looked at.
+
+        An object that is stored meanwhile may be missing.
+
+        Args:
+            prefix: Hexadecimal digits that the digests begin with.
+        """
+        ...
+
     def batch(self) -> AbstractContextManager[ObjectBatch]:
-        """Returns a batch; what was added is durable when its `with` block has ended, and absent if it raised."""
+        """Returns a batch; what was added is durable when its `with` block has ended.
+
+        If the block raised, nothing was stored. If storing itself broke off, some objects may be there: each is whole,
+        and nobody refers to it.
+        """
         ...

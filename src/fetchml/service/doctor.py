@@ -65,6 +65,7 @@ def doctor(configuration: Configuration, *, repair: bool) -> list[Finding]:
         check_home(settings.home)
     except ConfigError:
         return findings  # nothing more can be looked at
+    findings += _objects(home, settings)
     status = server_status(settings)
     findings += _services(settings, status)
     findings += _runs(home, settings, status, repair=repair)
@@ -142,6 +143,17 @@ def _engines(home: Home, settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"{kind} image", Level.OK, f"{image.reference} ({image.digest[:19]})")
             except FetchmlError as error:
                 yield Finding(f"{kind} image", Level.WARNING, error.summary, error.hint)
+
+
+def _objects(home: Home, settings: Settings) -> Iterator[Finding]:
+    if settings.objects_url is None:
+        return
+    try:
+        home.objects.has("0" * 64)
+        yield Finding("objects", Level.OK, f"{settings.objects_url} at {settings.s3_endpoint} answers")
+    except FetchmlError as error:
+        why = f"{error.summary}: {error.detail}" if error.detail else error.summary
+        yield Finding("objects", Level.ERROR, why, error.hint)
 
 
 def _services(settings: Settings, status: ServerStatus) -> Iterator[Finding]:

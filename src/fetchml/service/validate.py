@@ -108,7 +108,7 @@ def _commit(home: Home, text: str) -> str:
         NotFound: There is none.
         Conflict: There are several.
     """
-    found = home.objects.digests(text)
+    found = sorted(home.objects.digests(text))
     # An object that is sound and no tree is a file; one that is damaged may have been a tree.
     trees = [digest for digest in found if _may_be_tree(home, digest)]
     if not trees:

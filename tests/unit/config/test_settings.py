@@ -21,7 +21,7 @@ def test_every_default_is_a_value_of_its_kind(key):
     kind = item.metadata["kind"]
     if item.default is None:
         assert kind.from_text("none") is None
-    elif isinstance(item.default, int) and key in ("stop_grace", "worker.poll"):
+    elif isinstance(item.default, int) and key in ("stop_grace", "worker.poll", "objects.s3.timeout"):
         assert kind.from_text(f"{item.default}s") == item.default
     else:
         assert kind.from_text(str(item.default)) == item.default
@@ -34,7 +34,17 @@ def test_every_setting_has_a_variable_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "key", ["home", "stop_grace", "output.max_size", "prefect.api_url", "prefect.port", "docker.host", "worker.poll"]
+    "key",
+    [
+        "home",
+        "stop_grace",
+        "output.max_size",
+        "prefect.api_url",
+        "prefect.port",
+        "docker.host",
+        "worker.poll",
+        "objects.url",
+    ],
 )
 def test_what_the_one_worker_of_a_machine_obeys_is_no_matter_of_a_project(key):
     assert by_key()[key].metadata["scope"] is Scope.HOST

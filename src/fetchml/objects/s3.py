@@ -1,0 +1,336 @@
+"""Objects in a bucket: `<prefix>sha256/ab/cdef...`, in any server that speaks S3.
+
+A key is the digest of its bytes, so putting it twice, or from two hosts at once, is harmless, and nothing here relies
+on conditional writes, which servers ignore in silence. What a batch has uploaded when it breaks off stays: such an
+object is whole, nobody refers to it yet, and the next batch with the same bytes finds it.
+
+The server's ETag is never looked at. An upload carries the digest of its bytes, in the signature (http) or as MD5
+(https), for servers that check it; the size is asked for afterwards; a reader checks the SHA-256 and leaves a mark
+below `<prefix>damaged/` at an object that is wrong, by which the next writer of the same bytes replaces it.
+"""
+
+import hashlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import IO, BinaryIO, Self, cast
+
+import urllib3
+from minio import Minio
+from minio.error import S3Error
+from minio.helpers import MAX_MULTIPART_COUNT
+
+from fetchml import durable
+from fetchml.errors import Corrupt, FetchmlError, NotFound, Unavailable
+from fetchml.models.ids import is_digest
+from fetchml.models.units import MIB
+from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+from fetchml.objects.s3_client import CONNECTIONS, make_client
+from fetchml.objects.s3_faults import FAULTS, translate
+from fetchml.objects.s3_place import Credentials, Patience, S3Place
+
+_CHUNK = MIB
+_PART = 16 * MIB
+"""What is larger goes up in parts of this size, one after another, so that a lost answer costs one part."""
+_UPLOADS = CONNECTIONS
+"""Objects of a batch on their way at once; each holds at most one part in memory."""
+
+_BROKEN_OFF = (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.SSLError)
+
+
+class S3Objects:
+    """Objects in a bucket.
+
+    Args:
+        place: The bucket and the prefix in it; the bucket must exist.
+        credentials: Who uses it.
+        staging: Folder on this host for what a batch has not uploaded yet; made when it is needed.
+        patience: How long and how often the server is asked.
+    """
+
+    def __init__(
+        self, place: S3Place, credentials: Credentials, staging: Path, patience: Patience | None = None
+    ) -> None:
+        self.place = place
+        self._credentials = credentials
+        self._staging = staging
+        self._patience = patience or Patience()
+        self._made: tuple[int, Minio] | None = None
+        self._bucket_seen = False
+
+    def key(self, digest: str) -> str:
+        """Returns the key an object has or would have."""
+        if not is_digest(digest):
+            raise NotFound(f"`{digest[:70]}` is not a SHA-256 digest")
+        return f"{self._root}{digest[:2]}/{digest[2:]}"
+
+    def has(self, digest: str) -> bool:
+        return self._size(digest) is not None
+
+    def read(self, digest: str) -> bytes:
+        sink = io.BytesIO()
+        self._fetch(digest, sink)
+        return sink.getvalue()
+
+    def copy_to(self, digest: str, target: Path, *, executable: bool = False) -> None:
+        self.key(digest)
+        with durable.translated("write", target):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(target, flags, 0o600), "w+b", buffering=0) as sink:
+                try:
+                    self._fetch(digest, sink)
+                    os.fchmod(sink.fileno(), 0o555 if executable else 0o444)
+                except BaseException:
+                    target.unlink(missing_ok=True)
+                    raise
+
+    def digests(self, prefix: str = "") -> Iterator[str]:
+        yield from self._digests_below(self._root, prefix)
+
+    @contextmanager
+    def batch(self) -> Generator[ObjectBatch]:
+        with _S3Batch(self, self._staging) as batch:
+            yield batch
+            batch.commit()
+
+    def store(self, digest: str, content: "_Window", batch: "_S3Batch") -> None:
+        """Uploads an object, unless the bucket has it and it is not known to be damaged."""
+        size = self._size(digest)
+        is_replaced = size is not None
+        if size == content.size_bytes and digest not in batch.marked:
+            return
+        with self._translated():
+            try:
+                self._client.put_object(
+                    self.place.bucket,
+                    self.key(digest),
+                    cast("BinaryIO", content),
+                    content.size_bytes,
+                    part_size=max(_PART, -(-content.size_bytes // MAX_MULTIPART_COUNT)),
+                    num_parallel_uploads=1,
+                )
+            except S3Error as error:
+                # The answer to the last request was lost; the next try was told that the upload is over.
+                if error.code != "NoSuchUpload":
+                    raise
+        arrived = self._size(digest)
+        if arrived != content.size_bytes:
+            raise Unavailable(
+                f"object `{digest[:12]}` did not arrive whole",
+                detail=f"bucket `{self.place.bucket}` at {self.place.endpoint} has {arrived or 0} of"
+                f" {content.size_bytes} bytes",
+                hint="repeat the command; if it happens again, look at the server",
+                code="s3-unavailable",
+            )
+        if is_replaced:
+            with self._translated():
+                self._client.remove_object(self.place.bucket, self._mark(digest))
+
+    def marked(self) -> frozenset[str]:
+        """Returns the objects that a reader has found damaged and nobody has replaced since."""
+        return frozenset(self._digests_below(self._marks))
+
+    @property
+    def _root(self) -> str:
+        return f"{self.place.prefix}sha256/"
+
+    @property
+    def _marks(self) -> str:
+        return f"{self.place.prefix}damaged/sha256/"
+
+    def _mark(self, digest: str) -> str:
+        return f"{self._marks}{digest[:2]}/{digest[2:]}"
+
+    @property
+    def _client(self) -> Minio:
+        """The client of this process: connections cannot be shared with a fork."""
+        if self._made is None or self._made[0] != os.getpid():
+            self._made = (os.getpid(), make_client(self.place, self._credentials, self._patience))
+        return self._made[1]
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except FAULTS as error:
+            raise translate(error, self.place, self._credentials) from error
+
+    def _size(self, digest: str) -> int | None:
+        """Returns the size of an object in the bucket; None if it is not there."""
+        key = self.key(digest)
+        with self._translated():
+            try:
+                return self._client.stat_object(self.place.bucket, key).size
+            except S3Error as error:
+                if error.code != "NoSuchKey":
+                    raise
+        self._check_bucket()
+        return None
+
+    def _check_bucket(self) -> None:
+        """Tells a missing object from a missing bucket, once: the answer to a HEAD has no body that says so."""
+        if self._bucket_seen:
+            return
+        with self._translated():
+            next(iter(self._client.list_objects(self.place.bucket, prefix=self._root)), None)
+        self._bucket_seen = True
+
+    def _digests_below(self, root: str, prefix: str = "") -> Iterator[str]:
+        below = root + prefix if len(prefix) <= 2 else f"{root}{prefix[:2]}/{prefix[2:]}"
+        with self._translated():
+            for item in self._client.list_objects(self.place.bucket, prefix=below, recursive=True):
+                digest = (item.object_name or "").removeprefix(root).replace("/", "", 1)
+                if is_digest(digest):
+                    yield digest
+
+    def _fetch(self, digest: str, sink: IO[bytes]) -> None:
+        """Writes an object into a file, verified; a body that breaks off is asked for again from its beginning."""
+        key, wrong_count = self.key(digest), 0
+        for number in range(1, self._patience.tries + 1):
+            sink.seek(0)
+            sink.truncate()
+            try:
+                found = self._stream(key, sink)
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    raise NotFound(f"there is no object `{digest[:12]}`", detail=str(self.place)) from error
+                raise translate(error, self.place, self._credentials) from error
+            except FAULTS as error:
+                # A request that failed was repeated by the client already; here it is the body that broke off.
+                if not isinstance(error, _BROKEN_OFF) or number == self._patience.tries:
+                    raise translate(error, self.place, self._credentials) from error
+                time.sleep(self._patience.pause_s * 2 ** (number - 1))
+                continue
+            if found == digest:
+                return
+            wrong_count += 1
+            if wrong_count > 1:
+                break  # once may have happened on the way
+        raise self._damaged(digest)
+
+    def _stream(self, key: str, sink: IO[bytes]) -> str:
+        """Writes the bytes of a key into a file and returns their digest."""
+        digest = hashlib.sha256()
+        response = self._client.get_object(self.place.bucket, key)
+        try:
+            for chunk in response.stream(_CHUNK, decode_content=False):
+                digest.update(chunk)
+                sink.write(chunk)
+        finally:
+            response.close()
+        return digest.hexdigest()
+
+    def _damaged(self, digest: str) -> Corrupt:
+        """Leaves a mark by which the next batch with the right bytes replaces the object."""
+        with suppress(FetchmlError), self._translated():
+            self._client.put_object(self.place.bucket, self._mark(digest), io.BytesIO(), 0)
+        return Corrupt(
+            f"object `{digest[:12]}` is damaged",
+            detail=f"the bytes of `{self.key(digest)}` in bucket `{self.place.bucket}` at {self.place.endpoint}"
+            " have another SHA-256 than their name",
+            hint="queue the run again from the original code, or restore the object from a backup",
+            code="object-damaged",
+        )
+
+
+class _S3Batch:
+    """New objects in one file on this host, until `commit` uploads them.
+
+    The file has no name, so a process that is killed leaves nothing behind.
+    """
+
+    def __init__(self, objects: S3Objects, staging: Path) -> None:
+        self._objects = objects
+        self._staging = staging
+        self._pending: dict[str, _Window] = {}
+        self._file: IO[bytes] | None = None
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._pending.clear()
+
+    @cached_property
+    def marked(self) -> frozenset[str]:
+        """Objects that are known to be damaged; asked for only if the bucket has an object of the batch."""
+        return self._objects.marked()
+
+    def put_bytes(self, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in self._pending:
+            with durable.translated("write", self._staging):
+                self._add(digest, self._write(content))
+        return digest
+
+    def put_file(self, path: Path, digest: str) -> None:
+        if digest in self._pending:
+            return
+        with durable.translated("read", path):
+            source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        found, size = hashlib.sha256(), 0
+        with os.fdopen(source, "rb", buffering=0) as file, durable.translated("copy", path):
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+                size += self._write(chunk, size)
+        if found.hexdigest() != digest:
+            raise ChangedWhileRead(str(path))
+        self._add(digest, size)
+
+    def commit(self) -> None:
+        """Uploads what the bucket does not have; returns when the server has all of it."""
+        if not self._pending:
+            return
+        pool = ThreadPoolExecutor(min(_UPLOADS, len(self._pending)), "fetchml-upload")
+        try:
+            uploads = [
+                pool.submit(self._objects.store, digest, content, self) for digest, content in self._pending.items()
+            ]
+            for upload in as_completed(uploads):
+                upload.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _write(self, content: bytes, ahead: int = 0) -> int:
+        """Writes behind the last object that was added and `ahead` bytes of the next; returns the size."""
+        if self._file is None:
+            durable.make_folder(self._staging)
+            self._file = tempfile.TemporaryFile(dir=self._staging, buffering=0)  # noqa: SIM115  # closed by __exit__
+        view = memoryview(content)
+        offset = self._end + ahead
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view, offset = view[written:], offset + written
+        return len(content)
+
+    def _add(self, digest: str, size_bytes: int) -> None:
+        descriptor = self._file.fileno() if self._file is not None else -1  # an empty file was never written
+        self._pending[digest] = _Window(descriptor, self._end, size_bytes)
+        self._end += size_bytes
+
+
+class _Window:
+    """A part of a file that is read like a file; each has a place of its own, so threads may share the file."""
+
+    def __init__(self, descriptor: int, offset: int, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self._descriptor = descriptor
+        self._offset = offset
+        self._left = size_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        """Returns the next bytes, at most that many; none at the end."""
+        wanted = self._left if size < 0 else min(size, self._left)
+        content = os.pread(self._descriptor, wanted, self._offset) if wanted else b""
+        self._offset += len(content)
+        self._left -= len(content)
+        return content

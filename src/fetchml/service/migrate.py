@@ -1,0 +1,178 @@
+"""Copies all objects of a store to another place, each verified on its way and read back there."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from fetchml import durable
+from fetchml.config.settings import Settings
+from fetchml.errors import ConfigError, Corrupt, NotFound
+from fetchml.home import Home
+from fetchml.models.units import plural
+from fetchml.objects.choose import Location, locate, open_objects
+from fetchml.objects.port import ObjectStore
+
+Progress = Callable[[str], None]
+
+_AT_ONCE = 8
+"""Objects on their way at once; each is on this host's disk for a moment."""
+_TOLD_EVERY_S = 2.0
+
+
+class _Outcome(Enum):
+    COPIED = "copied"
+    PRESENT = "present"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What was copied."""
+
+    source: str
+    target: str
+    copied: int
+    copied_bytes: int
+    present: int
+    """Objects that were there already, and sound."""
+    damaged: tuple[str, ...]
+    """Objects whose bytes are wrong in the source and missing or wrong in the target."""
+
+
+def migrate(settings: Settings, target: str, source: str | None, progress: Progress) -> Migration:
+    """Copies what the target does not have; removes nothing. Called again, it goes on where it broke off.
+
+    Args:
+        settings: The settings of this call.
+        target: `s3://bucket/prefix`, `file:///folder`, or a folder.
+        source: Likewise; None takes the store of the settings.
+        progress: Gets a line now and then.
+
+    Raises:
+        ConfigError: The places make no sense, the bucket does not exist, or the environment holds no credentials.
+        NotFound: The source does not exist.
+        FetchmlError: A place does not answer or denies access; what was copied so far stays.
+    """
+    home = Home(settings)
+    places = home.object_settings
+    first, second = locate(source, places), locate(target, places)
+    _check(first, second)
+    copy = _Copy(open_objects(first, places), open_objects(second, places), places.staging, progress)
+    progress(f"copying from {_shown(first)} to {_shown(second)}")
+    home.create()
+    durable.make_folder(places.staging)
+    copy.all()
+    return Migration(
+        source=_shown(first),
+        target=_shown(second),
+        copied=copy.counts[_Outcome.COPIED],
+        copied_bytes=copy.copied_bytes,
+        present=copy.counts[_Outcome.PRESENT],
+        damaged=tuple(sorted(copy.damaged)),
+    )
+
+
+def _check(source: Location, target: Location) -> None:
+    if source == target:
+        raise ConfigError(
+            "source and target are the same place",
+            detail=_shown(source),
+            hint="name another one with `--from` or `--to`",
+            code="same-place",
+        )
+    if isinstance(source, Path) and not (source / "sha256").is_dir():
+        raise NotFound(
+            f"there are no objects in `{source}`",
+            detail="it has no folder `sha256`",
+            hint="name the place of the objects with `--from`",
+            code="no-objects",
+        )
+    if isinstance(target, Path) and target.exists() and not target.is_dir():
+        raise ConfigError(f"`{target}` is not a folder", hint="name another place with `--to`")
+    if isinstance(source, Path) and isinstance(target, Path):
+        for outer, inner in ((source, target), (target, source)):
+            if inner.is_relative_to(outer / "sha256"):
+                raise ConfigError(f"`{inner}` is among the objects of `{outer}`", hint="name another place")
+
+
+def _shown(place: Location) -> str:
+    return str(place) if isinstance(place, Path) else f"{place} at {place.endpoint}"
+
+
+class _Copy:
+    """The work of one call, and its tally."""
+
+    def __init__(self, source: ObjectStore, target: ObjectStore, staging: Path, progress: Progress) -> None:
+        self.counts = dict.fromkeys(_Outcome, 0)
+        self.copied_bytes = 0
+        self.damaged: list[str] = []
+        self._source = source
+        self._target = target
+        self._staging = staging
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._told_at = time.monotonic()
+
+    def all(self) -> None:
+        """Copies every object; the first error that is not about one object ends it."""
+        pool = ThreadPoolExecutor(_AT_ONCE, "fetchml-migrate")
+        running: set[Future[None]] = set()
+        try:
+            for digest in self._source.digests():
+                running.add(pool.submit(self._one, digest))
+                if len(running) >= 4 * _AT_ONCE:  # a store may have millions: they are listed as they are copied
+                    running = self._ended(running)
+            while running:
+                running = self._ended(running)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _ended(self, running: Iterable["Future[None]"]) -> "set[Future[None]]":
+        done, left = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        return left
+
+    def _one(self, digest: str) -> None:
+        with tempfile.TemporaryDirectory(dir=self._staging) as folder:
+            if self._is_sound(digest, Path(folder) / "present"):
+                self._count(_Outcome.PRESENT, digest)
+                return
+            file = Path(folder) / "object"
+            try:
+                self._source.copy_to(digest, file)
+            except Corrupt:
+                self._count(_Outcome.DAMAGED, digest)
+                return
+            with self._target.batch() as batch:
+                batch.put_file(file, digest)
+            size_bytes = file.stat().st_size
+            file.unlink()
+            self._target.copy_to(digest, file)  # raises if what arrived is not what was sent
+            self._count(_Outcome.COPIED, digest, size_bytes)
+
+    def _is_sound(self, digest: str, scratch: Path) -> bool:
+        """Tells whether the target has an object, by reading it; one that is damaged gets the mark to be replaced."""
+        try:
+            self._target.copy_to(digest, scratch)
+        except (NotFound, Corrupt):
+            return False
+        scratch.unlink()
+        return True
+
+    def _count(self, outcome: _Outcome, digest: str, size_bytes: int = 0) -> None:
+        with self._lock:
+            self.counts[outcome] += 1
+            self.copied_bytes += size_bytes
+            if outcome is _Outcome.DAMAGED:
+                self.damaged.append(digest)
+            if time.monotonic() - self._told_at < _TOLD_EVERY_S:
+                return
+            self._told_at = time.monotonic()
+            done = sum(self.counts.values())
+        self._progress(f"{plural(done, 'object')} looked at, {self.counts[_Outcome.COPIED]} copied")
