@@ -25,7 +25,7 @@ COMMANDS = (
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (("nosuch",), ("there is no command `nosuch`", "hint: there are: init, queue, status")),
+        (("nosuch",), ("there is no command `nosuch`", "hint: there are: init, queue, explain")),
         (("statsu",), ("there is no command `statsu`", "hint: did you mean `status`?")),
         (("que",), ("did you mean `queue`?",)),
         (("STATUS",), ("there is no command `STATUS`",)),

@@ -135,9 +135,27 @@ def test_edits_after_queueing_never_reach_the_run(podman_stack: Stack, engine: s
     assert stack.run("logs", run_id).stdout == "the old text\n"
 
 
-def test_a_locked_environment_is_built_once_and_then_reused(podman_stack: Stack) -> None:
+POETRY_LOCK = """\
+[[package]]
+name = "six"
+version = "1.16.0"
+optional = false
+groups = ["main"]
+files = [
+    {file = "six.whl", hash = "sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254"},
+]
+
+[metadata]
+lock-version = "2.1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("requirements.txt", "six==1.16.0\n"), ("poetry.lock", POETRY_LOCK)], ids=["pip", "poetry"]
+)
+def test_a_locked_environment_is_built_once_and_then_reused(podman_stack: Stack, name: str, content: str) -> None:
     stack = podman_stack
-    stack.script("requirements.txt", "six==1.16.0\n")
+    stack.script(name, content)
     stack.script("uses.py", "import six; print(six.__version__)\n")
     try:
         first = stack.queue("--engine", "process", "uses.py")
@@ -150,7 +168,7 @@ def test_a_locked_environment_is_built_once_and_then_reused(podman_stack: Stack)
         built = [run_id for run_id in (first, second) if stack.home.store.folder(run_id).attempt(1).build_log.exists()]
         assert len(built) == 1, "the environment is built by one of the two"
     finally:
-        (stack.project / "requirements.txt").unlink()
+        (stack.project / name).unlink()
 
 
 @pytest.mark.docker

@@ -93,6 +93,12 @@ class Settings:
         "auto",
         "auto: built from the dependency manifest if there is one; as-is: the Python of the image or host, unchanged",
     )
+    environment_manifest: str | None = _setting(
+        "environment.manifest",
+        Text(512, optional=True),
+        None,
+        "Dependency manifest to build from, relative to the project; none: the first that is found",
+    )
     environment_python: str | None = _setting(
         "environment.python", Text(512, optional=True), None, "Python version to build with, or the interpreter to use"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fetchml.canonical import canonical_sha256
 from fetchml.environment.detect import Dependencies, DependencyKind
+from fetchml.environment.poetry import poetry_requirements
 from fetchml.errors import FetchmlError
 
 _POLL_S = 0.1
@@ -86,11 +87,16 @@ def requirements_arguments(dependencies: Dependencies, folder: str, exported: st
     """
     if dependencies.kind is DependencyKind.UV_LOCK:
         return ["--requirements", exported]
+    if dependencies.kind is DependencyKind.POETRY_LOCK:
+        return ["--no-deps", "--requirements", exported]
     return ["--requirements", f"{folder}/{dependencies.name}"]
 
 
 def export_lock(dependencies: Dependencies, code: Path, target: Path, log: Path, cancelled: Cancelled) -> None:
-    """Writes the pinned, hashed requirements of a uv.lock; other manifests need no step."""
+    """Writes the pinned, hashed requirements of a uv.lock or poetry.lock; other manifests need no step."""
+    if dependencies.kind is DependencyKind.POETRY_LOCK:
+        lock = (code / dependencies.name).read_bytes()
+        target.write_text(poetry_requirements(lock, dependencies.name), encoding="utf-8")
     if dependencies.kind is DependencyKind.UV_LOCK:
         project = str((code / dependencies.name).parent)
         command = [

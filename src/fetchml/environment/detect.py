@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fetchml.environment.poetry import poetry_requirements
 from fetchml.errors import Refused
 from fetchml.objects.port import ObjectStore
 from fetchml.snapshot.tree import FileEntry, Tree
@@ -18,6 +19,7 @@ class DependencyKind(StrEnum):
 
     UV_LOCK = "uv.lock"
     PYLOCK = "pylock.toml"
+    POETRY_LOCK = "poetry.lock"
     REQUIREMENTS = "requirements"
     PYPROJECT = "pyproject.toml"
 
@@ -37,44 +39,83 @@ class Dependencies:
 _BY_NAME: tuple[tuple[str, DependencyKind], ...] = (
     ("uv.lock", DependencyKind.UV_LOCK),
     ("pylock.toml", DependencyKind.PYLOCK),
+    ("poetry.lock", DependencyKind.POETRY_LOCK),
     ("requirements.txt", DependencyKind.REQUIREMENTS),
     ("pyproject.toml", DependencyKind.PYPROJECT),
 )
+_ONE_OF_SEVERAL = re.compile(r"requirements[-_.].+\.txt|pylock\..+\.toml")
+"""Names of which a project may have several, one for each purpose."""
 
-UNSUPPORTED = ("poetry.lock", "environment.yml", "environment.yaml", "conda-lock.yml", "flake.lock", "Pipfile.lock")
-"""Dependency manifests that are seen and not yet built from."""
+UNSUPPORTED = ("environment.yml", "environment.yaml", "conda-lock.yml", "flake.lock", "Pipfile.lock")
+"""Dependency manifests that are seen and not built from: they need tools beside Python's own."""
 
 _INCLUDE = re.compile(r"\s*(?:-r|--requirement|-c|--constraint)[ =]+([^\s#]+)")
 _MAX_INCLUDES = 64
 
 
-def detect(tree: Tree, objects: ObjectStore, folder: str = "") -> Dependencies | None:
+def detect(tree: Tree, objects: ObjectStore, folder: str = "", chosen: str | None = None) -> Dependencies | None:
     """Returns the dependency manifest in a folder of the tree, else in its root, else None.
 
+    Args:
+        tree: The snapshot.
+        objects: Where its files are.
+        folder: Working folder of the command.
+        chosen: Path of the manifest, relative to the root, where the user has named one.
+
     Raises:
-        Refused: It includes files that are not in the snapshot.
+        Refused: The one that was named is not there or of no known form, or it includes files that are not in the
+            snapshot.
     """
+    if chosen is not None:
+        return _named(tree, objects, chosen)
     for place in dict.fromkeys((folder.strip("/"), "")):
         for name, kind in _BY_NAME:
-            path = f"{place}/{name}".lstrip("/")
-            entry = tree.find(path)
-            if not isinstance(entry, FileEntry):
-                continue
-            if kind is DependencyKind.UV_LOCK:
-                pyproject = tree.find(f"{place}/pyproject.toml".lstrip("/"))
-                if not isinstance(pyproject, FileEntry):
-                    continue
-                return Dependencies(kind, path, entry.sha256, (("pyproject.toml", pyproject.sha256),))
-            if kind is DependencyKind.PYPROJECT and b"dependencies" not in objects.read(entry.sha256):
-                continue  # a file with tool settings only
-            included = _included(tree, objects, entry) if kind is DependencyKind.REQUIREMENTS else ()
-            return Dependencies(kind, path, entry.sha256, included)
+            found = _at(tree, objects, f"{place}/{name}".lstrip("/"), kind)
+            if found is not None:
+                return found
     return None
 
 
 def passed_over(tree: Tree) -> list[str]:
-    """Returns the dependency manifests in the root that fetchml does not build from."""
-    return [name for name in UNSUPPORTED if tree.find(name) is not None]
+    """Returns the dependency manifests in the root that fetchml does not take by itself."""
+    there = {entry.path.decode("utf-8", "replace") for entry in tree.entries}
+    several = sorted(name for name in there if _ONE_OF_SEVERAL.fullmatch(name))
+    return [*(name for name in UNSUPPORTED if name in there), *several]
+
+
+def _named(tree: Tree, objects: ObjectStore, path: str) -> Dependencies:
+    name = path.rpartition("/")[2]
+    kinds = dict(_BY_NAME)
+    if name not in kinds and _ONE_OF_SEVERAL.fullmatch(name):
+        kinds[name] = DependencyKind.PYLOCK if name.startswith("pylock") else DependencyKind.REQUIREMENTS
+    found = _at(tree, objects, path, kinds[name]) if name in kinds else None
+    if found is None:
+        why = "there is no such file in the snapshot" if name in kinds else "it is of no form that is built from"
+        raise Refused(
+            f"`{path}` cannot be the dependency manifest: {why}",
+            detail=f"`environment.manifest` names it; known: {', '.join(dict(_BY_NAME))}, requirements-*.txt",
+            hint="name a file of the project, relative to its root",
+            code="no-dependencies",
+        )
+    return found
+
+
+def _at(tree: Tree, objects: ObjectStore, path: str, kind: DependencyKind) -> Dependencies | None:
+    entry = tree.find(path)
+    if not isinstance(entry, FileEntry):
+        return None
+    if kind is DependencyKind.UV_LOCK:
+        place = path.rpartition("/")[0]
+        pyproject = tree.find(f"{place}/pyproject.toml".lstrip("/"))
+        if not isinstance(pyproject, FileEntry):
+            return None
+        return Dependencies(kind, path, entry.sha256, (("pyproject.toml", pyproject.sha256),))
+    if kind is DependencyKind.PYPROJECT and b"dependencies" not in objects.read(entry.sha256):
+        return None  # a file with tool settings only
+    if kind is DependencyKind.POETRY_LOCK:
+        poetry_requirements(objects.read(entry.sha256), path)  # a lock that cannot be built from is told of at once
+    included = _included(tree, objects, entry) if kind is DependencyKind.REQUIREMENTS else ()
+    return Dependencies(kind, path, entry.sha256, included)
 
 
 def _included(tree: Tree, objects: ObjectStore, first: FileEntry) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,7 @@ import re
 from fetchml.environment.detect import Dependencies, DependencyKind
 from fetchml.objects.port import ObjectStore
 
-_LOCKS = (DependencyKind.UV_LOCK, DependencyKind.PYLOCK)
+_LOCKS = (DependencyKind.UV_LOCK, DependencyKind.PYLOCK, DependencyKind.POETRY_LOCK)
 _OPTION = re.compile(r"\s(--hash|--config-settings|--global-option)[ =]")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 

@@ -143,9 +143,10 @@ class Attempt:
         code = self._verified_code()
         tree = read_tree(home.objects.read(self.plan.snapshot_id))
         self._make_folders(code)
+        wanted = self.plan.environment.dependencies
         request = EnvironmentRequest(
             plan=self.plan,
-            dependencies=detect(tree, home.objects, self.plan.command.workdir),
+            dependencies=detect(tree, home.objects, chosen=wanted.name) if wanted else None,
             code=code,
             log=self.folder.build_log,
             cancelled=lambda: self._store.read_cancel(self.run_id) is not None,

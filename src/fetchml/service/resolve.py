@@ -18,7 +18,7 @@ from fetchml import durable
 from fetchml.config.layers import Configuration
 from fetchml.config.settings import Settings
 from fetchml.engine.choose import Chosen, choose
-from fetchml.environment.detect import Dependencies, detect, passed_over
+from fetchml.environment.detect import UNSUPPORTED, Dependencies, detect, passed_over
 from fetchml.environment.pins import unpinned
 from fetchml.errors import ConfigError, FetchmlError, Refused
 from fetchml.home import Home
@@ -196,7 +196,11 @@ def examine(
     dependencies = environment = None
     if snapshot is not None and chosen is not None:
         folder = command.workdir if command else ""
-        clear = steps.take("dependencies", "a whole manifest", lambda: (detect(snapshot.tree, kept, folder),))
+        clear = steps.take(
+            "dependencies",
+            "a whole manifest",
+            lambda: (detect(snapshot.tree, kept, folder, settings.environment_manifest),),
+        )
         if clear is not None:
             (dependencies,) = clear
             environment = steps.take(
@@ -416,10 +420,13 @@ def _notes(
     notes: list[str] = []
     if dependencies is not None and loose:
         notes.append(f"`{dependencies.name}` does not pin every version: another day may install others (`uv lock`)")
-    if dependencies is None and settings.environment_mode == "auto" and settings.repro_policy != "strict":
+    if dependencies is None and settings.environment_mode == "auto":
         others = passed_over(snapshot.tree)
-        seen = f" (`{others[0]}` is not supported yet)" if others else ""
-        notes.append(f"no dependency manifest found{seen}: the Python of the image or host is used as it is")
+        if others:
+            why = "is not built from" if others[0] in UNSUPPORTED else "is taken if `environment.manifest` names it"
+            notes.append(f"`{others[0]}` was passed over: it {why}")
+        if settings.repro_policy != "strict":
+            notes.append("no dependency manifest found: the Python of the image or host is used as it is")
     return tuple(notes)
 
 
