@@ -18,7 +18,7 @@ def engine_maker(settings: Settings) -> MakeEngine:
         if kind is not EngineKind.DOCKER:
             return make_engine(kind, engines)
         try:
-            return engine_of_block(block)
+            engine = engine_of_block(block)
         except ValueError as error:
             raise ConfigError(
                 f"there is no block `{block}` on the Prefect server",
@@ -26,5 +26,10 @@ def engine_maker(settings: Settings) -> MakeEngine:
                 hint="save a block of type `fetchml Container Engine`, or write `docker-host/NAME` for a Docker Host",
                 code="no-such-block",
             ) from error
+        if engine.kind is not kind:
+            raise ConfigError(
+                f"the block `{block}` connects to {engine.kind}", hint=f"`docker.block` needs one that is for {kind}"
+            )
+        return engine
 
     return make

@@ -144,7 +144,7 @@ class Settings:
         "docker.block",
         Text(128, optional=True),
         None,
-        "Prefect block of type DockerHost to connect with, by name",
+        "Prefect block to connect with: the name of a fetchml Container Engine, or `docker-host/NAME`",
         Scope.HOST,
     )
     podman_socket: str | None = _setting(
