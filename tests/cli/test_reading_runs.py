@@ -139,7 +139,13 @@ def test_the_record_is_shown_for_people_and_as_it_is_for_programs(library: Libra
     user, run_id = library.user, library.completed
     text = user.call("info", run_id)
     assert text.code == 0
-    for line in (r"state +completed", r"result +ok: .*exit code 0", r"metric +loss = 0.25", r"model\.txt  7B"):
+    for line in (
+        r"state +completed",
+        r"result +ok: .*exit code 0",
+        r"metric +loss = 0.25",
+        r"model\.txt  7B",
+        r"seal +\w{16}, not signed",
+    ):
         assert re.search(line, text.out), line
     assert user.call("status", run_id).out == text.out
     value = user.call("info", "--json", run_id).json()

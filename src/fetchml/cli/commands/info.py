@@ -74,8 +74,19 @@ def _sections(found: "Info") -> list[list[tuple[str, str]]]:
         _what(manifest),
         _where(manifest),
         _numbers(manifest),
-        [("folder", session.safe(str(found.folder.path))), ("manifest", session.safe(str(found.folder.manifest)))],
+        [
+            ("folder", session.safe(str(found.folder.path))),
+            ("manifest", session.safe(str(found.folder.manifest))),
+            ("seal", _seal(manifest)),
+        ],
     ]
+
+
+def _seal(manifest: "RunManifest") -> str:
+    if manifest.seal is None:
+        return ""
+    key = manifest.seal.key_id
+    return f"{manifest.seal.digest[:16]}, {f'signed with key {session.safe(key)}' if key else 'not signed'}"
 
 
 def _head(manifest: "RunManifest") -> list[tuple[str, str]]:
