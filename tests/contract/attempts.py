@@ -339,7 +339,7 @@ class Struck:
     point: str
     """The point, as in `Line.points`."""
     too_late: bool
-    """Whether the payload had been let go by then."""
+    """Whether the payload had been let go when it had happened."""
     outcome: Outcome
 
 
@@ -366,8 +366,10 @@ def at_every_point(make: MakeBench, what_happens: Callable[[Bench, Line], None])
         let_go: list[bool] = []
 
         def strike(line: Line, bench: Bench = bench, let_go: list[bool] = let_go) -> None:
-            let_go.append(bench.released.is_set())
-            what_happens(bench, line)
+            try:
+                what_happens(bench, line)
+            finally:
+                let_go.append(bench.released.is_set())  # the watch goes on looking while it happens
 
         line = Line(point, strike)
         try:
