@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fetchml import durable
 from fetchml.canonical import canonical_sha256
 from fetchml.environment.detect import Dependencies, DependencyKind
 from fetchml.environment.poetry import poetry_requirements
@@ -96,7 +97,7 @@ def export_lock(dependencies: Dependencies, code: Path, target: Path, log: Path,
     """Writes the pinned, hashed requirements of a uv.lock or poetry.lock; other manifests need no step."""
     if dependencies.kind is DependencyKind.POETRY_LOCK:
         lock = (code / dependencies.name).read_bytes()
-        target.write_text(poetry_requirements(lock, dependencies.name), encoding="utf-8")
+        durable.write_atomic(target, poetry_requirements(lock, dependencies.name).encode())
     if dependencies.kind is DependencyKind.UV_LOCK:
         project = str((code / dependencies.name).parent)
         command = [
