@@ -14,6 +14,9 @@ COMMANDS = (
     "cancel",
     "wait",
     "validate",
+    "sync",
+    "watch",
+    "prune",
     "up",
     "down",
     "server",
@@ -25,7 +28,7 @@ COMMANDS = (
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (("nosuch",), ("there is no command `nosuch`", "hint: there are: init, queue, status")),
+        (("nosuch",), ("there is no command `nosuch`", "hint: there are: init, queue, explain, status")),
         (("statsu",), ("there is no command `statsu`", "hint: did you mean `status`?")),
         (("que",), ("did you mean `queue`?",)),
         (("STATUS",), ("there is no command `STATUS`",)),
