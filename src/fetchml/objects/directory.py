@@ -5,7 +5,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -100,9 +100,8 @@ class _DirectoryBatch:
         self._objects = objects
         self._pending: dict[str, Path] = {}
         self._damaged: set[str] = set()
-        self._unsure: set[Path] = set()
+        self._unsure: set[str] = set()
         """Folders of objects that were there already, linked so lately that the disk may not have their names."""
-        self._settled: dict[str, bool] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -166,16 +165,11 @@ class _DirectoryBatch:
         folders = {self._objects.path(digest).parent for digest in self._pending}
         for folder in folders:
             durable.make_folder(folder)
-        folders |= self._unsure
+        folders |= {Path(folder) for folder in self._unsure}
         if not folders:
             return
         with durable.translated("write", self._objects.root):
-            if len(self._pending) <= 1:
-                for temporary in self._pending.values():
-                    durable.sync_file(temporary)
-            else:
-                with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-                    list(pool.map(durable.sync_file, self._pending.values()))
+            _at_once(durable.sync_file, list(self._pending.values()))
             for digest, temporary in self._pending.items():
                 temporary.chmod(_SOUND_MODE)
                 if digest in self._damaged:
@@ -183,8 +177,7 @@ class _DirectoryBatch:
                     continue
                 with suppress(FileExistsError):  # another process stored the same bytes
                     os.link(temporary, self._objects.path(digest))
-            for folder in folders:
-                durable.sync_folder(folder)
+            _at_once(durable.sync_folder, list(folders))
 
     def _is_new(self, digest: str) -> bool:
         if digest in self._pending:
@@ -199,15 +192,9 @@ class _DirectoryBatch:
         if stat.S_IMODE(status.st_mode) != _SOUND_MODE:
             self._damaged.add(digest)
             return True
-        if not self._is_settled(folder):
-            self._unsure.add(Path(folder))
+        if time.time() - status.st_ctime < _SETTLED_S:  # a link changes the inode
+            self._unsure.add(folder)
         return False
-
-    def _is_settled(self, folder: str) -> bool:
-        """Tells whether the disk has the names in a folder; one that is not is asked again, as it may change."""
-        if not self._settled.get(folder):
-            self._settled[folder] = time.time() - os.stat(folder).st_mtime >= _SETTLED_S
-        return self._settled[folder]
 
     def _write(self, digest: str, content: bytes) -> None:
         temporary = self._new_file()
@@ -241,6 +228,16 @@ def _names_in(folder: Path) -> list[str]:
             return os.listdir(folder)
     except NotFound:
         return []
+
+
+def _at_once(sync: Callable[[Path], None], paths: list[Path]) -> None:
+    """Calls what waits for the disk for several paths at a time."""
+    if len(paths) <= 1:
+        for path in paths:
+            sync(path)
+        return
+    with ThreadPoolExecutor(min(_SYNC_THREADS, len(paths))) as pool:
+        list(pool.map(sync, paths))
 
 
 @contextmanager
