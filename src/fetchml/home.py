@@ -8,6 +8,7 @@
 <home>/environments/  virtual environments and what is known of built images
 <home>/cache/uv/      packages, shared by all builds
 <home>/cache/uploads/ what is on its way to a bucket
+<home>/cache/trees/   which files of a project were read, and what they were
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
 <home>/prefect/       the private Prefect server's own home
@@ -34,6 +35,7 @@ from fetchml.models.units import MIB
 from fetchml.objects.choose import ObjectSettings, locate, open_objects
 from fetchml.objects.port import ObjectStore
 from fetchml.objects.s3_place import Patience
+from fetchml.snapshot.known import KnownFiles
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
 
@@ -89,6 +91,11 @@ class Home:
     def snapshots(self) -> SnapshotCache:
         """The materialised snapshots."""
         return SnapshotCache(self.path / "snapshots", self.objects)
+
+    @property
+    def known_files(self) -> KnownFiles:
+        """What is known of the files of projects."""
+        return KnownFiles(self.path / "cache" / "trees")
 
     @property
     def engines(self) -> EngineSettings:

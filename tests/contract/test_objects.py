@@ -398,3 +398,91 @@ def test_a_link_is_no_object(directory: DirectoryObjects, tmp_path: Path) -> Non
     put(directory, b"content")
     assert not path.is_symlink()
     assert directory.read(digest) == b"content"
+
+
+# Files that are read once
+
+
+@pytest.mark.parametrize("size_bytes", [0, 5, 4 * 1024 * 1024, 4 * 1024 * 1024 + 1], ids=str)
+def test_a_file_is_added_and_named_in_one_reading(objects: ObjectStore, tmp_path: Path, size_bytes: int) -> None:
+    content = bytes(range(251)) * (size_bytes // 251 + 1)
+    (tmp_path / "file").write_bytes(content[:size_bytes])
+    with objects.batch() as batch:
+        added = [batch.add_file(tmp_path / "file") for _ in range(2)]
+    assert {item.sha256 for item in added} == {digest_of(content[:size_bytes])}
+    assert added[0].status.st_size == size_bytes
+    assert objects.read(added[0].sha256) == content[:size_bytes]
+    with objects.batch() as batch:
+        assert batch.add_file(tmp_path / "file") == added[0]
+    assert list(objects.digests()) == [added[0].sha256]
+
+
+def test_files_are_added_by_several_threads(objects: ObjectStore, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(b"%d" % (number % 7) * (1 + number % 3))
+    with objects.batch() as batch:
+        added = in_threads(20, lambda number: batch.add_file(tmp_path / str(number)).sha256)
+    for number, digest in enumerate(added):
+        assert objects.read(digest) == b"%d" % (number % 7) * (1 + number % 3)
+
+
+@pytest.mark.parametrize("kind", ["missing", "link", "pipe", "folder"])
+def test_what_is_no_file_is_not_added(objects: ObjectStore, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    match kind:
+        case "link":
+            path.symlink_to("/etc/hostname")
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case _:
+            pass
+    with objects.batch() as batch, pytest.raises((OSError, ChangedWhileRead)):
+        batch.add_file(path)
+    assert list(objects.digests()) == []
+
+
+@pytest.mark.parametrize("size_bytes", [5, 5 * 1024 * 1024])
+def test_a_file_that_changes_while_it_is_read_is_not_added(
+    objects: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    (tmp_path / "file").write_bytes(b"x" * size_bytes)
+    really = os.read
+
+    def growing(descriptor: int, count: int) -> bytes:
+        content = really(descriptor, count)
+        if content:
+            with (tmp_path / "file").open("r+b") as file:
+                file.write(b"y")
+        return content
+
+    with objects.batch() as batch:
+        monkeypatch.setattr(os, "read", growing)
+        with pytest.raises(ChangedWhileRead):
+            batch.add_file(tmp_path / "file")
+        monkeypatch.setattr(os, "read", really)
+    assert list(objects.digests()) == []
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_a_batch_keeps_what_is_there(objects: ObjectStore, count: int) -> None:
+    with objects.batch() as batch:
+        stored = [batch.put_bytes(b"%d" % number) for number in range(count)]
+        assert batch.keep(stored) == set()
+    damage(objects, stored[0], b"?")
+    with pytest.raises(Corrupt):
+        objects.read(stored[0])
+    with objects.batch() as batch:
+        assert batch.keep([]) == set()
+        assert batch.keep([*stored, MISSING]) == {stored[0], MISSING}
+        batch.put_bytes(b"0")
+    with objects.batch() as batch:
+        assert batch.keep(stored) == set()
+
+
+def test_what_was_stored_again_is_young(directory: DirectoryObjects) -> None:
+    digest = put(directory, b"tree")
+    os.utime(directory.path(digest), (0, 0))
+    put(directory, b"tree")
+    assert directory.path(digest).stat().st_mtime > 0

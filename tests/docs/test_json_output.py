@@ -1,6 +1,7 @@
 """The examples of `json-output.md` have the shape of what the commands really print."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 from docs.markdown import page
 from fetchml.cli.main import main
 from fetchml.home import Home
+from fetchml.objects.directory import DirectoryObjects
 from fetchml.testing.builders import RUN_ID, make_manifest, make_plan
 
 
@@ -112,6 +114,19 @@ def test_migrate(stored: Home, capsys: pytest.CaptureFixture[str], tmp_path: Pat
         batch.put_bytes(b"code")
     words = ("objects", "migrate", "--to", str(tmp_path / "elsewhere"))
     assert shape(printed(capsys, *words)) == shape(example("fetchml objects migrate"))
+
+
+def test_sync(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shape(printed(capsys, "sync")) == shape(example("fetchml sync"))
+
+
+def test_prune(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    with home.objects.batch() as batch:
+        kept, gone = batch.put_bytes(b"kept"), batch.put_bytes(b"gone")
+    assert isinstance(home.objects, DirectoryObjects)
+    os.utime(home.objects.path(gone), (0, 0))
+    assert kept != gone
+    assert shape(printed(capsys, "prune")) == shape(example("fetchml prune"))
 
 
 def test_info_is_a_manifest_with_its_folder(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,6 +186,8 @@ class ImageBuilder:
         try:
             known = cast("dict[str, Any]", json.loads(record.read_bytes()))
             self._engine.image(known["image"])
+            with suppress(OSError):
+                os.utime(record)  # its age is that of its last use
         except (OSError, ValueError, NotFound):
             return None
         return known

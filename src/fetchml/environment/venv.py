@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,8 @@ from fetchml.environment.build import (
 )
 from fetchml.environment.detect import Dependencies
 
-_READY = "fetchml-environment.json"
+READY = "fetchml-environment.json"
+"""File that tells that an environment is finished, and by its age when it was used last."""
 
 
 class VenvBuilder:
@@ -71,6 +73,8 @@ class VenvBuilder:
                 except BaseException:
                     shutil.rmtree(folder, ignore_errors=True)
                     raise
+            with suppress(OSError):
+                os.utime(folder / READY)
         return BuiltEnvironment(
             python=ready["python"],
             packages=tuple(ready["packages"]),
@@ -104,7 +108,7 @@ class VenvBuilder:
             cwd=(code / dependencies.name).parent,  # what relative paths in the file are relative to
         )
         ready = {"python": python_version(interpreter), "packages": installed_packages(interpreter)}
-        durable.write_atomic(folder / _READY, json.dumps(ready).encode())
+        durable.write_atomic(folder / READY, json.dumps(ready).encode())
         return ready
 
 
@@ -146,7 +150,7 @@ def installed_packages(interpreter: str) -> list[str]:
 
 def _ready(folder: Path) -> dict[str, Any] | None:
     try:
-        found = cast("dict[str, Any]", json.loads((folder / _READY).read_bytes()))
+        found = cast("dict[str, Any]", json.loads((folder / READY).read_bytes()))
     except (OSError, ValueError):
         return None
     return found if (folder / "bin" / "python").exists() else None

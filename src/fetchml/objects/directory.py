@@ -5,16 +5,18 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from fetchml import durable
-from fetchml.errors import Corrupt, FetchmlError, NotFound
+from fetchml.errors import Corrupt, NotFound
 from fetchml.models.ids import is_digest
-from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
+from fetchml.objects.source import opened
 
 _CHUNK = 1024 * 1024
 _SETTLED_S = 60
@@ -98,9 +100,8 @@ class _DirectoryBatch:
         self._objects = objects
         self._pending: dict[str, Path] = {}
         self._damaged: set[str] = set()
-        self._unsure: set[Path] = set()
+        self._unsure: set[str] = set()
         """Folders of objects that were there already, linked so lately that the disk may not have their names."""
-        self._staging = objects.root / "incoming"
 
     def __enter__(self) -> Self:
         return self
@@ -114,15 +115,33 @@ class _DirectoryBatch:
     def put_bytes(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         if self._is_new(digest):
+            self._write(digest, content)
+        elif digest not in self._pending:
+            # Its age is that of its last use: a tree that was synced again is a young one (decision 21).
+            with suppress(OSError):
+                os.utime(self._objects.path(digest))
+        return digest
+
+    def keep(self, digests: Collection[str]) -> set[str]:
+        return {digest for digest in digests if digest not in self._pending and self._is_new(digest)}
+
+    def add_file(self, path: Path) -> Added:
+        with opened(path) as source:
+            if source.is_small:
+                added, content = source.read()
+                if self._is_new(added.sha256):
+                    self._write(added.sha256, content)
+                return added
             temporary = self._new_file()
             try:
-                with durable.translated("write", temporary), temporary.open("xb") as file:
-                    file.write(content)
-            except FetchmlError:
+                with _created(temporary) as sink:
+                    added = source.pump(lambda chunk: _written(sink, chunk, temporary))
+                if not self._is_new(added.sha256) or self._pending.setdefault(added.sha256, temporary) != temporary:
+                    temporary.unlink()
+            except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            self._pending[digest] = temporary
-        return digest
+            return added
 
     def put_file(self, path: Path, digest: str) -> None:
         if not self._is_new(digest):
@@ -146,16 +165,11 @@ class _DirectoryBatch:
         folders = {self._objects.path(digest).parent for digest in self._pending}
         for folder in folders:
             durable.make_folder(folder)
-        folders |= self._unsure
+        folders |= {Path(folder) for folder in self._unsure}
         if not folders:
             return
         with durable.translated("write", self._objects.root):
-            if len(self._pending) <= 1:
-                for temporary in self._pending.values():
-                    durable.sync_file(temporary)
-            else:
-                with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-                    list(pool.map(durable.sync_file, self._pending.values()))
+            _at_once(durable.sync_file, list(self._pending.values()))
             for digest, temporary in self._pending.items():
                 temporary.chmod(_SOUND_MODE)
                 if digest in self._damaged:
@@ -163,27 +177,48 @@ class _DirectoryBatch:
                     continue
                 with suppress(FileExistsError):  # another process stored the same bytes
                     os.link(temporary, self._objects.path(digest))
-            for folder in folders:
-                durable.sync_folder(folder)
+            _at_once(durable.sync_folder, list(folders))
 
     def _is_new(self, digest: str) -> bool:
         if digest in self._pending:
             return False
-        path = self._objects.path(digest)
+        if not is_digest(digest):
+            raise NotFound(f"`{digest[:70]}` is not a SHA-256 digest")
+        folder = f"{self._root}/{digest[:2]}"  # paths as text: ten thousand are looked for in an unchanged tree
         try:
-            status = path.lstat()
+            status = os.lstat(f"{folder}/{digest[2:]}")
         except FileNotFoundError:
             return True
         if stat.S_IMODE(status.st_mode) != _SOUND_MODE:
             self._damaged.add(digest)
             return True
-        if time.time() - path.parent.stat().st_mtime < _SETTLED_S:
-            self._unsure.add(path.parent)
+        if time.time() - status.st_ctime < _SETTLED_S:  # a link changes the inode
+            self._unsure.add(folder)
         return False
 
+    def _write(self, digest: str, content: bytes) -> None:
+        temporary = self._new_file()
+        try:
+            with _created(temporary) as sink:
+                _written(sink, content, temporary)
+            if self._pending.setdefault(digest, temporary) != temporary:
+                temporary.unlink()  # another thread came across the same bytes
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
     def _new_file(self) -> Path:
-        durable.make_folder(self._staging)
         return self._staging / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(12)}"
+
+    @cached_property
+    def _root(self) -> str:
+        return str(self._objects.root / "sha256")
+
+    @cached_property
+    def _staging(self) -> Path:
+        folder = self._objects.root / "incoming"
+        durable.make_folder(folder)
+        return folder
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -193,6 +228,31 @@ def _names_in(folder: Path) -> list[str]:
             return os.listdir(folder)
     except NotFound:
         return []
+
+
+def _at_once(sync: Callable[[Path], None], paths: list[Path]) -> None:
+    """Calls what waits for the disk for several paths at a time."""
+    if len(paths) <= 1:
+        for path in paths:
+            sync(path)
+        return
+    with ThreadPoolExecutor(min(_SYNC_THREADS, len(paths))) as pool:
+        list(pool.map(sync, paths))
+
+
+@contextmanager
+def _created(path: Path) -> Generator[int]:
+    with durable.translated("write", path):
+        sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        yield sink
+    finally:
+        os.close(sink)
+
+
+def _written(sink: int, content: bytes, path: Path) -> None:
+    with durable.translated("write", path):
+        durable.write_all(sink, content)
 
 
 def _pump(source: int, sink: int) -> str:

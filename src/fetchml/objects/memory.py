@@ -3,14 +3,15 @@
 import hashlib
 import os
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fetchml import durable
 from fetchml.errors import Corrupt, NotFound
 from fetchml.models.ids import is_digest
-from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
+from fetchml.objects.source import opened
 
 
 class MemoryObjects:
@@ -19,6 +20,7 @@ class MemoryObjects:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._objects: dict[str, bytes] = {}
+        self._damaged: set[str] = set()
 
     def has(self, digest: str) -> bool:
         self._check(digest)
@@ -30,6 +32,7 @@ class MemoryObjects:
         if content is None:
             raise NotFound(f"there is no object `{digest[:12]}`")
         if hashlib.sha256(content).hexdigest() != digest:
+            self._damaged.add(digest)
             raise Corrupt(f"object `{digest[:12]}` is damaged", code="object-damaged")
         return content
 
@@ -45,14 +48,19 @@ class MemoryObjects:
 
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
-        batch = _MemoryBatch()
+        batch = _MemoryBatch(self)
         yield batch
         with self._lock:
             self._objects.update(batch.pending)
+            self._damaged -= batch.pending.keys()
 
     def damage(self, digest: str, content: bytes) -> None:
         """Replaces stored bytes, as a failing disk would; for tests."""
         self._objects[digest] = content
+
+    def is_sound(self, digest: str) -> bool:
+        """Tells whether an object is there and nobody has found it damaged."""
+        return self.has(digest) and digest not in self._damaged
 
     def _check(self, digest: str) -> None:
         if not is_digest(digest):
@@ -60,8 +68,18 @@ class MemoryObjects:
 
 
 class _MemoryBatch:
-    def __init__(self) -> None:
+    def __init__(self, objects: MemoryObjects) -> None:
+        self._objects = objects
         self.pending: dict[str, bytes] = {}
+
+    def keep(self, digests: Collection[str]) -> set[str]:
+        return {digest for digest in digests if digest not in self.pending and not self._objects.is_sound(digest)}
+
+    def add_file(self, path: Path) -> Added:
+        with opened(path) as source:
+            added, content = source.read()
+        self.pending[added.sha256] = content
+        return added
 
     def put_bytes(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()

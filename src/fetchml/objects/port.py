@@ -3,8 +3,10 @@
 An object never changes, so storing it twice is harmless and a reader can always check what it got.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +15,37 @@ class ChangedWhileRead(Exception):
     """A file did not have the digest it had a moment ago: something is writing to it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A file as it was read."""
+
+    sha256: str
+    status: os.stat_result
+    """What the system said of it before and after."""
+
+
 class ObjectBatch(Protocol):
-    """Objects that become durable together, when the batch ends without an error."""
+    """Objects that become durable together, when the batch ends without an error.
+
+    `add_file` may be called by several threads at once, and by no thread any more when the block ends.
+    """
+
+    def keep(self, digests: Collection[str]) -> set[str]:
+        """Takes into the batch what the store has already, without reading it.
+
+        Returns:
+            The digests that have to be added: of objects that are missing, or known to be damaged.
+        """
+        ...
+
+    def add_file(self, path: Path) -> Added:
+        """Adds a file and returns its digest; it is read once, and what was hashed is what is stored.
+
+        Raises:
+            ChangedWhileRead: Something wrote to it meanwhile, or it is no regular file.
+            OSError: It cannot be read.
+        """
+        ...
 
     def put_bytes(self, content: bytes) -> str:
         """Adds bytes and returns their digest."""

@@ -13,8 +13,9 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -30,16 +31,20 @@ from fetchml import durable
 from fetchml.errors import Corrupt, FetchmlError, NotFound, Unavailable
 from fetchml.models.ids import is_digest
 from fetchml.models.units import MIB
-from fetchml.objects.port import ChangedWhileRead, ObjectBatch
+from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
 from fetchml.objects.s3_client import CONNECTIONS, make_client
 from fetchml.objects.s3_faults import FAULTS, translate
 from fetchml.objects.s3_place import Credentials, Patience, S3Place
+from fetchml.objects.source import opened
 
 _CHUNK = MIB
 _PART = 16 * MIB
 """What is larger goes up in parts of this size, one after another, so that a lost answer costs one part."""
 _UPLOADS = CONNECTIONS
 """Objects of a batch on their way at once; each holds at most one part in memory."""
+
+_ASKED_ONE_BY_ONE = 4
+"""Up to so many objects are asked for by name; for more the bucket is listed."""
 
 _BROKEN_OFF = (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.SSLError)
 
@@ -251,6 +256,7 @@ class _S3Batch:
         self._pending: dict[str, _Window] = {}
         self._file: IO[bytes] | None = None
         self._end = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -267,10 +273,37 @@ class _S3Batch:
 
     def put_bytes(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in self._pending:
-            with durable.translated("write", self._staging):
-                self._add(digest, self._write(content))
+        self._put(digest, content)
         return digest
+
+    def keep(self, digests: Collection[str]) -> set[str]:
+        wanted = set(digests) - self._pending.keys()
+        if not wanted:
+            return set()
+        if len(wanted) <= _ASKED_ONE_BY_ONE:
+            found = {digest for digest in wanted if self._objects.has(digest)}
+        else:
+            found = wanted.intersection(self._objects.digests())  # a thousand by each request
+        return (wanted - found) | (found & self.marked if found else set())
+
+    def add_file(self, path: Path) -> Added:
+        with opened(path) as source:
+            if source.is_small:
+                added, content = source.read()
+                self._put(added.sha256, content)
+                return added
+            with self._lock:
+                size_bytes = 0
+
+                def write(chunk: bytes) -> None:
+                    nonlocal size_bytes
+                    with durable.translated("write", self._staging):
+                        size_bytes += self._write(chunk, size_bytes)
+
+                added = source.pump(write)
+                if added.sha256 not in self._pending:
+                    self._add(added.sha256, size_bytes)
+            return added
 
     def put_file(self, path: Path, digest: str) -> None:
         if digest in self._pending:
@@ -299,6 +332,11 @@ class _S3Batch:
                 upload.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _put(self, digest: str, content: bytes) -> None:
+        with self._lock, durable.translated("write", self._staging):
+            if digest not in self._pending:
+                self._add(digest, self._write(content))
 
     def _write(self, content: bytes, ahead: int = 0) -> int:
         """Writes behind the last object that was added and `ahead` bytes of the next; returns the size."""

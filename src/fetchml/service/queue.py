@@ -32,6 +32,7 @@ from fetchml.models.status import Queued
 from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
 from fetchml.service.resolve import Resolved, Words, resolve
+from fetchml.store.turns import adding
 
 MAX_NAME = 64
 MAX_NOTE_BYTES = 64 * 1024
@@ -91,15 +92,17 @@ def queue(
     """
     home = Home(configuration.settings)
     check_texts(request)
-    objects = MemoryObjects() if dry_run else home.objects
-    if not dry_run:
-        home.create()
-        _check_space(home)
-    resolved = resolve(request.words, configuration, home, objects, host_capacity(home), request.cwd)
     name = request.name or default_name(request.words)
     run_id = None
-    if not dry_run:
-        run_id = _store(home, request, resolved, configuration.settings, name, now)
+    if dry_run:
+        resolved = resolve(request.words, configuration, home, MemoryObjects(), host_capacity(home), request.cwd)
+    else:
+        home.create()
+        check_space(home)
+        # Until the run is there nothing refers to its objects, and some are older than it is (decision 21).
+        with adding(configuration.settings.store):
+            resolved = resolve(request.words, configuration, home, home.objects, host_capacity(home), request.cwd)
+            run_id = _store(home, request, resolved, configuration.settings, name, now)
     return Accepted(
         run_id=run_id,
         plan=resolved.plan,
@@ -214,7 +217,8 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _check_space(home: Home) -> None:
+def check_space(home: Home) -> None:
+    """Raises Unavailable if the disk is so full that runs which are running might not end well."""
     free = shutil.disk_usage(home.path).free
     if free < _LOW_WATER_BYTES:
         raise Unavailable(

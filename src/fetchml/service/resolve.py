@@ -155,7 +155,7 @@ def resolve(
         Unavailable: The engine that was asked for does not answer.
         NotFound: The image is not on this host.
     """
-    _command(words, _project_root(configuration, cwd), cwd)  # what was mistyped comes first, and alone
+    _command(words, project_root(configuration, cwd), cwd)  # what was mistyped comes first, and alone
     return examine(words, configuration, home, objects, capacity, cwd).accepted()
 
 
@@ -177,7 +177,7 @@ def examine(
     """
     settings = configuration.settings
     policy: ReproPolicy = "strict" if settings.repro_policy == "strict" else "best-effort"
-    root = _project_root(configuration, cwd)
+    root = project_root(configuration, cwd)
     steps = _Steps()
     command = steps.take("command", "a command that can run", lambda: _command(words, root, cwd))
     chosen = steps.take(
@@ -190,8 +190,9 @@ def examine(
     # What is refused anyway leaves nothing behind.
     kept = MemoryObjects() if steps.errors else objects
     limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
+    files = None if isinstance(kept, MemoryObjects) else home.known_files
     snapshot = steps.take(
-        "snapshot", "a code tree that can be captured", lambda: capture(root, kept, limits, home.path)
+        "snapshot", "a code tree that can be captured", lambda: capture(root, kept, limits, home.path, files)
     )
     dependencies = environment = None
     if snapshot is not None and chosen is not None:
@@ -263,8 +264,8 @@ def examine(
     )
 
 
-def _project_root(configuration: Configuration, cwd: Path) -> Path:
-    """The folder of fetchml.yaml, else the repository, else the current folder."""
+def project_root(configuration: Configuration, cwd: Path) -> Path:
+    """Returns the folder of fetchml.yaml, else the repository, else the current folder."""
     if configuration.project_file is not None:
         return configuration.project_file.parent
     top = git_top(cwd)

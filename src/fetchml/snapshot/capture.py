@@ -1,21 +1,30 @@
 """Captures a project's files at this moment, so that later edits never reach the run."""
 
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from fetchml.errors import ConfigError, Refused
 from fetchml.models.units import format_size
-from fetchml.objects.port import ChangedWhileRead, ObjectStore
+from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch, ObjectStore
 from fetchml.snapshot.git import git_top, tracked_files
 from fetchml.snapshot.ignore import NEVER, Rules, rules_above
+from fetchml.snapshot.known import Known, KnownFiles, is_settled, stamp_of, unchanged
 from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, link_fault, make_tree, path_fault
 
 _READ_TRIES = 3
+_READERS = min(8, os.cpu_count() or 1)
+_GROUP = 16
+"""Files that one thread reads in a go; a tree of small files would be all hand-over otherwise."""
+_WORTH_BYTES = 1024 * 1024
+"""Up to so much in all, threads take longer to start than to help."""
+_PART_BYTES = 64 * 1024 * 1024
 _SHOWN = 10
 _SHOWN_BYTES = 100
 
@@ -50,14 +59,41 @@ class Snapshot:
     tree: Tree
 
 
-def capture(root: Path, objects: ObjectStore, limits: Limits, home: Path | None = None) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a capture has come."""
+
+    files: int
+    """Files that were read."""
+    size_bytes: int
+    """Bytes that were read."""
+    total_files: int
+    """Files that have to be read: new ones and those that were changed."""
+    total_bytes: int
+
+
+Observe = Callable[[Progress], None]
+
+
+def capture(
+    root: Path,
+    objects: ObjectStore,
+    limits: Limits,
+    home: Path | None = None,
+    known: KnownFiles | None = None,
+    observe: Observe | None = None,
+) -> Snapshot:
     """Stores every file of a project and returns its snapshot; durable when it returns.
+
+    Large trees are stored in parts, so that a capture which is interrupted and repeated goes on where it was.
 
     Args:
         root: Root of the project.
         objects: Where the files go.
         limits: How large it may be.
         home: The home folder of fetchml, which is no part of a project even where it lies in it.
+        known: Remembers files, so that those that are unchanged and stored are not read again.
+        observe: Called now and then while files are read.
 
     Raises:
         Refused: The tree is too large or too deep, holds something that is no file, a link that leaves it, an
@@ -65,34 +101,118 @@ def capture(root: Path, objects: ObjectStore, limits: Limits, home: Path | None 
         ConfigError: The folder cannot be read.
     """
     found = scan(root, limits, home)
-    faults: list[str] = []
+    before = known.load(root) if known is not None else {}
+    after: Known = {}
     entries: list[Entry] = []
-    with objects.batch() as batch:
-        for item in found:
-            path = root / os.fsdecode(item.path)
-            if item.is_link:
-                entries.append(LinkEntry(item.path, os.readlink(os.fsencode(path))))
-                continue
-            for _ in range(_READ_TRIES):
-                try:
-                    entry = _hashed(path, item.path)
-                    batch.put_file(path, entry.sha256)
-                    entries.append(entry)
-                    break
-                except ChangedWhileRead:
+    unread = list(_unread(root, found, objects, before, after, entries))
+    reader = _Reader(root, unread, observe)
+    commit_id = ""
+    for number, part in enumerate(parts := _parts(unread), 1):
+        read_at_ns = time.time_ns()
+        with objects.batch() as batch:
+            for item, added in zip(part, reader.read(part, batch), strict=True):
+                if isinstance(added, str):
+                    reader.faults.append(f"{shown(item.path)}: {added}")
                     continue
-                except OSError as error:
-                    faults.append(f"{shown(item.path)}: {error.strerror}")
-                    break
-            else:
-                faults.append(f"{shown(item.path)}: keeps changing while it is read")
-        if faults:
-            raise _refusal(
-                "some files cannot be captured", faults, "close what writes to them, or list them in .fetchmlignore"
-            )
-        tree = make_tree(entries)
-        commit_id = batch.put_bytes(tree.canonical)
-    return Snapshot(commit_id, tree)
+                mode = added.status.st_mode
+                entries.append(FileEntry(item.path, added.status.st_size, added.sha256, bool(mode & stat.S_IXUSR)))
+                if is_settled(added.status, read_at_ns):
+                    after[item.path] = (stamp_of(added.status), added.sha256)
+            if reader.faults:
+                hint = "close what writes to them, or list them in .fetchmlignore"
+                raise _refusal("some files cannot be captured", reader.faults, hint)
+            if number == len(parts):
+                tree = make_tree(entries)
+                commit_id = batch.put_bytes(tree.canonical)
+    if known is not None and after != before:
+        known.save(root, after)
+    return Snapshot(commit_id, make_tree(entries))
+
+
+def _unread(
+    root: Path, found: list[Found], objects: ObjectStore, before: Known, after: Known, entries: list[Entry]
+) -> Iterator[Found]:
+    """Adds the links, and the files that are known and stored; yields the others."""
+    files: list[tuple[Found, str | None]] = []
+    for item in found:
+        if item.is_link:
+            entries.append(LinkEntry(item.path, os.readlink(os.fsencode(root) + b"/" + item.path)))
+        else:
+            files.append((item, unchanged(before, item.path, item.status)))
+    digests = {digest for _, digest in files if digest is not None}
+    missing: set[str] = set()
+    if digests:
+        with objects.batch() as batch:
+            missing = batch.keep(digests)
+    for item, digest in files:
+        if digest is None or digest in missing:
+            yield item
+        else:
+            mode = item.status.st_mode
+            entries.append(FileEntry(item.path, item.status.st_size, digest, bool(mode & stat.S_IXUSR)))
+            after[item.path] = before[item.path]
+
+
+def _parts(items: list[Found]) -> list[list[Found]]:
+    """Cuts files into parts that are stored together; one without a file for a tree without any."""
+    parts: list[list[Found]] = [[]]
+    size_bytes = 0
+    for item in items:
+        size_bytes += item.status.st_size
+        if size_bytes > _PART_BYTES and parts[-1]:
+            parts.append([])
+            size_bytes = item.status.st_size
+        parts[-1].append(item)
+    return parts
+
+
+class _Reader:
+    """Reads files into batches, several at a time."""
+
+    def __init__(self, root: Path, items: list[Found], observe: Observe | None) -> None:
+        self.faults: list[str] = []
+        self._root = root
+        self._observe = observe
+        self._done_files = self._done_bytes = 0
+        self._total_files = len(items)
+        self._total_bytes = sum(item.status.st_size for item in items)
+
+    def read(self, items: list[Found], batch: ObjectBatch) -> Iterator[Added | str]:
+        """Yields what each file is, or why it cannot be captured, in their order."""
+        groups = [items[start : start + _GROUP] for start in range(0, len(items), _GROUP)]
+        threads = min(_READERS, len(groups)) if sum(item.status.st_size for item in items) > _WORTH_BYTES else 1
+        if threads <= 1:
+            for group in groups:
+                yield from self._counted(group, self._group(group, batch))
+            return
+        pool = ThreadPoolExecutor(threads, "fetchml-capture")
+        try:
+            results = pool.map(self._group, groups, repeat(batch, len(groups)))
+            for group, result in zip(groups, results, strict=True):
+                yield from self._counted(group, result)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _counted(self, group: list[Found], result: list[Added | str]) -> list[Added | str]:
+        self._done_files += len(group)
+        self._done_bytes += sum(item.status.st_size for item in group)
+        if self._observe is not None:
+            self._observe(Progress(self._done_files, self._done_bytes, self._total_files, self._total_bytes))
+        return result
+
+    def _group(self, group: list[Found], batch: ObjectBatch) -> list[Added | str]:
+        return [self._one(self._root / os.fsdecode(item.path), batch) for item in group]
+
+    @staticmethod
+    def _one(path: Path, batch: ObjectBatch) -> Added | str:
+        for _ in range(_READ_TRIES):
+            try:
+                return batch.add_file(path)
+            except ChangedWhileRead:
+                continue
+            except OSError as error:
+                return error.strerror or str(error)
+        return "keeps changing while it is read"
 
 
 def scan(root: Path, limits: Limits, home: Path | None = None) -> list[Found]:
@@ -177,23 +297,6 @@ def _walk(
                 except OSError as error:
                     if error.errno != errno.ENOENT:  # deleted since it was listed: as if it had never been there
                         faults.append(f"{shown(raw)}: {error.strerror}")
-
-
-def _hashed(path: Path, relative: bytes) -> FileEntry:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise ChangedWhileRead(str(path))
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]  # a raw file will do
-        after = os.fstat(descriptor)
-    if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
-    ):
-        raise ChangedWhileRead(str(path))
-    return FileEntry(relative, after.st_size, digest, bool(after.st_mode & stat.S_IXUSR))
 
 
 def _link_faults(root: Path, found: list[Found]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from fetchml.errors import Refused
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.objects.memory import MemoryObjects
-from fetchml.objects.port import ObjectBatch
+from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
 from fetchml.snapshot.capture import Limits, capture, scan
 from unit.snapshot.projects import LIMITS, Write
 
@@ -102,10 +102,17 @@ class ChangingBatch:
         return self.batch.put_bytes(content)
 
     def put_file(self, path: Path, digest: str) -> None:
+        self.batch.put_file(path, digest)
+
+    def keep(self, digests: Collection[str]) -> set[str]:
+        return self.batch.keep(digests)
+
+    def add_file(self, path: Path) -> Added:
         if path == self.owner.path and self.owner.left:
             self.owner.left -= 1
             path.write_text(f"changed, {self.owner.left} to come")
-        self.batch.put_file(path, digest)
+            raise ChangedWhileRead(str(path))
+        return self.batch.add_file(path)
 
 
 def test_a_file_that_changes_is_read_again(project: Path, write: Write) -> None:
