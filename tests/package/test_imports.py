@@ -45,6 +45,7 @@ def loaded_by(tmp_path: Path, *words: str, env: dict[str, str] | None = None) ->
         ("queue", "--help"),
         ("server", "status"),
         ("keys", "list"),
+        ("dataset", "list"),
         ("validate", "--all"),
     ],
     ids=" ".join,

@@ -38,7 +38,7 @@ class Dataset(Model):
     @property
     def path(self) -> Path:
         """Where the data is on this host."""
-        return Path(unquote(urlsplit(self.uri).path))
+        return path_of(self.uri)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -193,6 +193,11 @@ class Catalogue:
     def _write(self, entry: Dataset) -> None:
         path = self.root / entry.name / f"{entry.version}.json"
         durable.write_atomic(path, entry.model_dump_json(indent=2).encode() + b"\n")
+
+
+def path_of(uri: str) -> Path:
+    """Returns the path that a `file:` URI names."""
+    return Path(unquote(urlsplit(uri).path))
 
 
 def local_path(text: str) -> Path:

@@ -104,6 +104,16 @@ def digest(root: Path, cache: StatCache | None = None) -> Digest:
     )
 
 
+def check_present(root: Path) -> None:
+    """Looks whether there is data, without reading it.
+
+    Raises:
+        NotFound: There is nothing.
+        Refused: It cannot be looked at.
+    """
+    _status(os.path.realpath(os.fsencode(root)), root)
+
+
 def read_listing(listing: bytes) -> dict[bytes, bytes]:
     """Returns the records of a listing by path, without the path."""
     records: dict[bytes, bytes] = {}
@@ -126,14 +136,7 @@ def differences(before: bytes, after: bytes) -> Iterator[str]:
 
 def _scan(place: bytes, root: Path) -> _Scan:
     found = _Scan()
-    try:
-        status = os.stat(place)
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"there is nothing at `{root}`", hint="is the disk or share mounted?", code="no-such-data"
-        ) from error
-    except OSError as error:
-        raise _unreadable(root, [error.strerror or str(error)]) from error
+    status = _status(place, root)
     if stat.S_ISREG(status.st_mode):
         found.files[b""] = status
     elif stat.S_ISDIR(status.st_mode):
@@ -149,6 +152,17 @@ def _scan(place: bytes, root: Path) -> _Scan:
     else:
         raise Refused(f"`{root}` is neither a file nor a folder", code="dataset-unreadable")
     return found
+
+
+def _status(place: bytes, root: Path) -> os.stat_result:
+    try:
+        return os.stat(place)
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"there is nothing at `{root}`", hint="is the disk or share mounted?", code="no-such-data"
+        ) from error
+    except OSError as error:
+        raise _unreadable(root, [error.strerror or str(error)]) from error
 
 
 def _walk(place: bytes, top: tuple[int, int], found: _Scan) -> None:

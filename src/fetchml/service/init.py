@@ -48,6 +48,8 @@ def project_template() -> str:
 
 
 def _yaml(value: object, key: str) -> str:
+    if key == "dataset_specs":
+        return '["mnist"]'
     if key == "env":
         return '{ EXAMPLE: "value" }'
     if value is None:
