@@ -48,8 +48,6 @@ def project_template() -> str:
 
 
 def _yaml(value: object, key: str) -> str:
-    if key == "dataset_specs":
-        return '["mnist"]'
     if key == "env":
         return '{ EXAMPLE: "value" }'
     if value is None:
