@@ -7,7 +7,7 @@ _MEANING: dict[EndReason, str] = {
     EndReason.OK: "The payload ended with exit code 0.",
     EndReason.CODE_ERROR: "The program ended with another exit code or by a signal, and the end of its output tells no "
     "other reason; or it tells that a package is missing, or that the program wrote where a run may not write.",
-    EndReason.DATA_ERROR: "The program ended because a file below `/data` was missing. Datasets are not mounted yet.",
+    EndReason.DATA_ERROR: "The program ended because a file below `/data` was missing.",
     EndReason.OUT_OF_MEMORY: "The run used more memory than its limit and was killed, the program could not get the "
     "memory it asked for, or shared memory was not enough. Podman does not report such a kill: there it is the likely "
     "cause of a SIGKILL, and the summary says so.",
@@ -15,7 +15,8 @@ _MEANING: dict[EndReason, str] = {
     EndReason.TIMEOUT: "The run was stopped when its maximum runtime was over.",
     EndReason.CANCELLED: "Someone asked for it to stop, with `fetchml cancel` or in Prefect. What it wrote is kept.",
     EndReason.PREFLIGHT_REFUSED: "The worker's own check found a fault before anything was started: the plan or the "
-    "snapshot was changed, the image is gone, or the host cannot hold the run. The state is `refused`.",
+    "snapshot was changed, a dataset is not what it was, the image is gone, or the host cannot "
+    "hold the run. The state is `refused`.",
     EndReason.IMAGE_ERROR: "The environment could not be made, or the engine could not start the command.",
     EndReason.INFRASTRUCTURE: "Something around the run failed and not the run itself, or SIGKILL came from outside.",
     EndReason.HOST_LOST: "The run ended without a trace: the host restarted, its container was removed, or what "

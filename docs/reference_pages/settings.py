@@ -77,6 +77,8 @@ def _queue_options() -> set[str]:
 
 
 def _flag_of(key: str, options: set[str]) -> str:
+    if key == "dataset_specs":
+        return code("--data")
     for name in (key.replace(".", "-"), key.rpartition(".")[2]):
         option = "--" + name.replace("_", "-")
         if option in options:
@@ -85,7 +87,7 @@ def _flag_of(key: str, options: set[str]) -> str:
 
 
 def _default_of(item: Any) -> str:
-    if item.metadata["key"] == "env":
+    if item.metadata["key"] in ("env", "dataset_specs"):
         return "none"
     shown = item.metadata["kind"].show(item.default)
     if shown is None:

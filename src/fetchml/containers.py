@@ -4,9 +4,11 @@ Nothing here touches an engine, so a test can compare requests for equality and 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fetchml.models.dataset import variable_of
 from fetchml.models.ids import container_name
 from fetchml.models.plan import EngineKind, Network, Plan
 from fetchml.models.resources import GpuVendor
@@ -103,6 +105,8 @@ class Job:
     output_max_bytes: int
     interpreter: str | None = None
     """Python of the environment, as the payload sees it; None: `python` of the image."""
+    datasets: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    """Where each dataset of the plan is on the host, by name."""
     import_roots: tuple[str, ...] = ()
     """Folders of the snapshot that an installed project would be imported from."""
 
@@ -128,6 +132,11 @@ def container_spec(job: Job, places: Places) -> ContainerSpec:
             Mount(sources.support, places.support, read_only=True),
             Mount(sources.results, places.results, read_only=False),
             Mount(sources.inbox, places.inbox, read_only=False),
+            *(
+                Mount(job.datasets[item.name], item.mount, read_only=True)
+                for item in plan.datasets
+                if item.mount is not None
+            ),
         ),
         user=job.user,
         memory_bytes=plan.resources.memory_bytes,
@@ -167,7 +176,9 @@ def run_environment(job: Job, places: Places) -> dict[str, str]:
         "FETCHML_METRICS": f"{places.inbox}/metrics.jsonl",
         "FETCHML_GPU_COUNT": str(len(job.devices.ids)),
     }
-    return {**defaults, **plan.env, **own, **_device_environment(job.devices, plan.engine)}
+    # A plain process has no mounts: it reads the data where it is.
+    data = {variable_of(item.name): item.mount or str(job.datasets[item.name]) for item in plan.datasets}
+    return {**defaults, **plan.env, **own, **data, **_device_environment(job.devices, plan.engine)}
 
 
 def _device_environment(devices: Devices, engine: EngineKind) -> dict[str, str]:

@@ -7,6 +7,7 @@
 <home>/snapshots/     materialised code, rebuilt when missing
 <home>/environments/  virtual environments and what is known of built images
 <home>/cache/uv/      packages, shared by all builds
+<home>/cache/datasets.sqlite  what the files of datasets were found to hold
 <home>/cache/uploads/ what is on its way to a bucket
 <home>/cache/trees/   which files of a project were read, and what they were
 <home>/processes/     state of live runs of the process engine
@@ -28,6 +29,8 @@ import fetchml.metric
 from fetchml import durable
 from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
+from fetchml.datasets.catalogue import Catalogue
+from fetchml.datasets.stat_cache import StatCache
 from fetchml.engine.choose import EngineSettings
 from fetchml.errors import NotFound
 from fetchml.keys.ring import KeyRing
@@ -96,6 +99,16 @@ class Home:
     def known_files(self) -> KnownFiles:
         """What is known of the files of projects."""
         return KnownFiles(self.path / "cache" / "trees")
+
+    @property
+    def datasets(self) -> Catalogue:
+        """The catalogue of datasets."""
+        return Catalogue(self.settings.store / "datasets")
+
+    @property
+    def dataset_cache(self) -> StatCache:
+        """What the files of datasets were found to hold."""
+        return StatCache(self.path / "cache" / "datasets.sqlite")
 
     @property
     def engines(self) -> EngineSettings:

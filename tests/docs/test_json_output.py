@@ -109,6 +109,17 @@ def test_keys(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert shape(printed(capsys, "keys", "rotate")) == shape(example("fetchml keys init"))
 
 
+def test_datasets(stored: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shown = example("fetchml dataset add")
+    assert shape(printed(capsys, "dataset", "add", "mnist", str(tmp_path / "data"))) == shape(shown)
+    assert shape(printed(capsys, "dataset", "list")) == shape(example("fetchml dataset list"))
+    assert shape(printed(capsys, "dataset", "verify", "mnist")) == shape(example("fetchml dataset verify"))
+    del shown["created"]
+    assert shape(printed(capsys, "dataset", "info", "mnist")) == shape(shown)
+    assert shape(printed(capsys, "dataset", "rm", "mnist")) == shape(shown)
+
+
 def test_migrate(stored: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with stored.objects.batch() as batch:
         batch.put_bytes(b"code")

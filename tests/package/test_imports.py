@@ -46,6 +46,7 @@ def loaded_by(tmp_path: Path, *words: str, env: dict[str, str] | None = None) ->
         ("server", "status"),
         ("keys", "list"),
         ("sync", "--help"),
+        ("dataset", "list"),
         ("validate", "--all"),
     ],
     ids=" ".join,

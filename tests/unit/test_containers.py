@@ -15,7 +15,7 @@ from fetchml.containers import (
     container_spec,
     run_environment,
 )
-from fetchml.models.plan import Command, EngineKind, Network, Plan
+from fetchml.models.plan import Command, DatasetPlan, EngineKind, Network, Plan
 from fetchml.models.resources import GpuVendor, ResourceRequest
 from fetchml.models.units import GIB
 from fetchml.testing.builders import IMAGE_DIGEST, RUN_ID, make_container_plan, make_plan
@@ -236,3 +236,23 @@ def test_no_name_of_a_folder_of_the_host_is_shown_to_a_container(code):
     spec = container_spec(job(make_container_plan(), sources=sources), CONTAINER_PLACES)
     shown = [*spec.env.values(), *spec.argv, spec.workdir, *(mount.target for mount in spec.mounts)]
     assert not any("secret-of-the-host" in text for text in shown)
+
+
+def test_datasets_are_mounted_read_only_and_read_in_place_by_a_process():
+    checksum = "sha256:" + "a" * 64
+    items = (
+        DatasetPlan(name="a-b.c", version="1", checksum=checksum, mount="/data/a-b.c"),
+        DatasetPlan(name="two", version="1", checksum=checksum, mount="/in"),
+    )
+    places = {"a-b.c": Path("/nas/one"), "two": Path("/nas/two")}
+    spec = container_spec(job(make_container_plan(datasets=items), datasets=places), CONTAINER_PLACES)
+    assert spec.mounts[-2:] == (
+        Mount(Path("/nas/one"), "/data/a-b.c", read_only=True),
+        Mount(Path("/nas/two"), "/in", read_only=True),
+    )
+    assert (spec.env["FETCHML_DATA_A_B_C"], spec.env["FETCHML_DATA_TWO"]) == ("/data/a-b.c", "/in")
+
+    plan = make_plan(datasets=(DatasetPlan(name="two", version="1", checksum=checksum),))
+    spec = container_spec(job(plan, datasets=places), HOST_PLACES)
+    assert Path("/nas/two") not in [mount.source for mount in spec.mounts]
+    assert spec.env["FETCHML_DATA_TWO"] == "/nas/two"

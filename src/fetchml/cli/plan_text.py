@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fetchml.cli import session
 
 if TYPE_CHECKING:
-    from fetchml.models.plan import Plan
+    from fetchml.models.plan import DatasetPlan, Plan
 
 
 def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
@@ -37,10 +37,16 @@ def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
             f"{plural(request.cpus, 'CPU')}, {format_size(request.memory_bytes)} memory, {plural(request.gpus, 'GPU')}",
         ),
         ("max runtime", format_duration(request.max_runtime_s) if request.max_runtime_s else "none"),
+        *((("datasets", ", ".join(_dataset(item) for item in plan.datasets)),) if plan.datasets else ()),
         ("env", ", ".join(f"{k}={v}" for k, v in plan.env.items()) or "none"),
         ("priority", str(priority)),
         ("plan_sha256", plan.sha256),
     )
+
+
+def _dataset(item: "DatasetPlan") -> str:
+    place = f" at {item.mount}" if item.mount else ""
+    return f"{item.name}@{item.version} ({item.checksum[:19]}){place}"
 
 
 def show_rows(*rows: tuple[str, str]) -> None:

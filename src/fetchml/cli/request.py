@@ -41,6 +41,12 @@ ReproPolicy = Annotated[
 Env = Annotated[
     list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Variable of the run; repeatable.")
 ]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data", metavar="NAME", help="Dataset it reads, as NAME[@VERSION or @sha256:...][:/mount]; repeatable."
+    ),
+]
 Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why you queue it.")]
 Tag = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag; repeatable.")]
 Group = Annotated[str | None, typer.Option("--group", metavar="NAME", help="Group the run belongs to.")]
@@ -84,7 +90,8 @@ def requested(ctx: typer.Context, options: Mapping[str, Any]) -> Requested:
     from fetchml.service.resolve import Words
 
     _refuse_repeated(ctx)
-    loaded = configuration(_flags({key: _text(options.get(name)) for name, key in _KEYS.items()}, options["env"] or []))
+    texts = {key: _text(options.get(name)) for name, key in _KEYS.items()}
+    loaded = configuration(_flags(texts, options["env"] or [], options["data"] or []))
     words: list[str] = options["words"]
     is_command = bool(ctx.meta.get(_SEPARATOR))
     request = QueueRequest(
@@ -112,9 +119,8 @@ def _text(value: str | bool | None) -> str | None:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _flags(texts: dict[str, str | None], variables: Sequence[str]) -> dict[str, object]:
+def _flags(texts: dict[str, str | None], variables: Sequence[str], datasets: Sequence[str]) -> dict[str, object]:
     """Reads the flags by the rules of their settings; all that are wrong are named at once."""
-    from fetchml.config.kinds import check_variable_name
     from fetchml.config.settings import by_key
 
     flags: dict[str, object] = {}
@@ -127,8 +133,27 @@ def _flags(texts: dict[str, str | None], variables: Sequence[str]) -> dict[str, 
         except ConfigError as error:
             option = "--" + key.rpartition(".")[2].replace("_", "-")
             faults.append(ConfigError(f"{option}: {error.summary}", detail=error.detail, hint=error.hint))
+    env = _variables(variables, faults)
+    if datasets:
+        try:
+            flags["dataset_specs"] = by_key()["dataset_specs"].metadata["kind"].from_yaml(list(datasets))
+        except ConfigError as error:
+            faults.append(ConfigError(f"--data: {error.summary}", detail=error.detail, hint=error.hint))
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise ConfigError(f"{len(faults)} options are wrong", detail="\n".join(f"- {fault}" for fault in faults))
+    if env:
+        flags["env"] = env
+    return flags
+
+
+def _variables(pairs: Sequence[str], faults: list[ConfigError]) -> dict[str, str]:
+    """Reads `NAME=value` pairs; what is wrong with them is added to the faults."""
+    from fetchml.config.kinds import check_variable_name
+
     env: dict[str, str] = {}
-    for pair in variables:
+    for pair in pairs:
         name, equals, value = pair.partition("=")
         try:
             if not equals:
@@ -138,13 +163,7 @@ def _flags(texts: dict[str, str | None], variables: Sequence[str]) -> dict[str, 
             env[name] = value
         except ConfigError as error:
             faults.append(ConfigError(f"--env: {error.summary}", detail=error.detail, hint=error.hint))
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        raise ConfigError(f"{len(faults)} options are wrong", detail="\n".join(f"- {fault}" for fault in faults))
-    if env:
-        flags["env"] = env
-    return flags
+    return env
 
 
 def _refuse_repeated(ctx: typer.Context) -> None:

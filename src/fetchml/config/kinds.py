@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from fetchml.errors import ConfigError
+from fetchml.models.dataset import parse_spec
 from fetchml.models.units import exact_duration, exact_size, parse_duration, parse_size
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
@@ -225,6 +226,43 @@ class Folder:
 
     def show(self, value: object) -> object:
         return str(value)
+
+
+class Datasets:
+    """Datasets as a list of specs; from text, separated by commas or blanks, which no spec holds."""
+
+    expected = "a list of `NAME[@VERSION or @sha256:...][:/mount]`"
+
+    def from_text(self, text: str) -> object:
+        if text.lower() in _NOTHING:
+            return ()
+        return self._checked(text.replace(",", " ").split())
+
+    def from_yaml(self, value: object) -> object:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise ConfigError(f"`{_short(value)}` is not a list", detail=f"expected {self.expected}")
+        words = cast("list[object]", value)
+        if not all(isinstance(word, str) for word in words):
+            raise ConfigError("a dataset is not text", hint="put it in quotes")
+        return self._checked(cast("list[str]", words))
+
+    def merged(self, below: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the specs of two layers; where both name a dataset, the upper one counts."""
+        named = {parse_spec(text).name for text in above}
+        return (*(text for text in below if parse_spec(text).name not in named), *above)
+
+    def _checked(self, words: list[str]) -> tuple[str, ...]:
+        specs = [parse_spec(word) for word in words]
+        names = [spec.name for spec in specs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"the dataset `{twice[0]}` is given twice", hint="a run reads one version of a dataset")
+        return tuple(str(spec) for spec in specs)
+
+    def show(self, value: object) -> object:
+        return list(cast("tuple[str, ...]", value))
 
 
 class Variables:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from fetchml.config.object_urls import CREDENTIALS_HINT, is_credential
 from fetchml.config.settings import Scope, Settings, by_key
 from fetchml.errors import ConfigError
+from fetchml.models.dataset import VARIABLE_PREFIX
 
 PROJECT_FILE = "fetchml.yaml"
 USER_FILE = "config.yaml"
@@ -84,7 +85,12 @@ def load(
 
     def take(layer: str, found: Mapping[str, tuple[str, object]]) -> None:
         for key, (place, value) in found.items():
-            values[key] = {**values[key], **cast("dict[str, str]", value)} if key == "env" and key in values else value
+            if key == "env" and key in values:
+                values[key] = {**values[key], **cast("dict[str, str]", value)}
+            elif key == "dataset_specs" and key in values:
+                values[key] = by_key()[key].metadata["kind"].merged(values[key], value)
+            else:
+                values[key] = value
             origins[key] = Origin(layer, place)
 
     from_environment, warnings = _from_environment(environ, faults)
@@ -193,7 +199,9 @@ def _from_environment(
         names = {"PREFECT_API_URL": "prefect.api_url", **names}
     for name in sorted(environ, key=lambda name: (name != "PREFECT_API_URL", name)):
         if name not in names and (
-            not name.startswith(ENVIRONMENT_PREFIX) or name in RUN_VARIABLES | CREDENTIAL_VARIABLES
+            not name.startswith(ENVIRONMENT_PREFIX)
+            or name.startswith(VARIABLE_PREFIX)
+            or name in RUN_VARIABLES | CREDENTIAL_VARIABLES
         ):
             continue
         key = names.get(name)

@@ -12,6 +12,7 @@ from typing import Any
 
 from fetchml.config.kinds import (
     Choice,
+    Datasets,
     DurationKind,
     Flag,
     Folder,
@@ -109,6 +110,9 @@ class Settings:
         "snapshot.max_files", Number(1, 1_000_000, whole=True), 20_000, "Most files a code tree may have"
     )
     env: dict[str, str] = _setting("env", Variables(), {}, "Environment variables of runs")
+    dataset_specs: tuple[str, ...] = _setting(
+        "dataset_specs", Datasets(), (), "Datasets of runs, which `--data` adds to or replaces by name"
+    )
     seal_sign: bool = _setting("seal.sign", Flag(), False, "Sign the records of new runs with the key of this host")
     output_max_bytes: int = _setting(
         "output.max_size", Size(), GIB, "Output kept of a run; the rest is dropped, with a mark", Scope.HOST

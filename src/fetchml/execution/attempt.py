@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fetchml import durable
 from fetchml.containers import ContainerSpec, Devices, Job, Sources, container_spec
+from fetchml.datasets.catalogue import path_of
 from fetchml.diagnosis import EndFacts
 from fetchml.durable import STORAGE_FULL
 from fetchml.engine.port import ContainerState, Phase, StartFailed
@@ -21,6 +22,7 @@ from fetchml.environment.detect import Dependencies, detect
 from fetchml.environment.maker import EnvironmentRequest
 from fetchml.environment.pins import unpinned
 from fetchml.errors import Corrupt, FetchmlError, NotFound
+from fetchml.execution.data import verify
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
@@ -29,9 +31,9 @@ from fetchml.execution.stall import clear_stall
 from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
 from fetchml.models.ids import container_name
-from fetchml.models.manifest import Placement, PrefectTrace, RunManifest, Sandbox
+from fetchml.models.manifest import DatasetRecord, Placement, PrefectTrace, RunManifest, Sandbox
 from fetchml.models.status import Preparing, Running, State
-from fetchml.preflight.check import Facts, check
+from fetchml.preflight.check import Facts, Fault, check
 from fetchml.preflight.trust import Trust, TrustFacts, trust
 from fetchml.snapshot.tree import Tree, import_roots, read_tree
 from fetchml.store.directory import read_model
@@ -108,6 +110,7 @@ class Attempt:
         if (ended := self._cancelled_before_start()) is not None:
             return ended
         recorded = self.manifest.plan
+        datasets = [verify(item, self._driver.home) for item in self.plan.datasets]
         facts = Facts.of(
             self.plan,
             self._driver.discovery.capacity,
@@ -115,11 +118,17 @@ class Attempt:
             recorded_sha256=recorded.plan_sha256,
             snapshot_fault=self._snapshot_fault(),
             image_digest=self._image_digest(),
+            dataset_faults=tuple(item for item in datasets if isinstance(item, Fault)),
         )
         faults = check(facts)
         clear_stall(self.folder)
         if faults:
             return self._not_started(EndFacts(refused=tuple(str(fault) for fault in faults)))
+        records = tuple(item for item in datasets if isinstance(item, DatasetRecord))
+        if records:
+            self._store.update(
+                self.run_id, lambda found: found if found.seal else found.with_sections(datasets=records)
+            )
         return None
 
     def prepare(self) -> Prepared | Ended | None:
@@ -170,6 +179,7 @@ class Attempt:
                 signed_by = keys.check()
         return TrustFacts(
             snapshot_verified=True,
+            datasets_verified=True,
             environment_key=built.key,
             unpinned=unpinned(dependencies, self._driver.home.objects) if dependencies else None,
             git_commit=git.commit if git else None,
@@ -347,6 +357,7 @@ class Attempt:
             output_max_bytes=home.settings.output_max_bytes,
             interpreter=prepared.environment.interpreter,
             import_roots=import_roots(prepared.tree),
+            datasets={item.name: path_of(item.uri) for item in self.manifest.datasets},
         )
         return container_spec(job, self.engine.places(self.name, self.run_folder.results, self.folder.inbox, support))
 

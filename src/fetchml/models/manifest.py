@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from fetchml.canonical import canonical_sha256
 from fetchml.errors import Conflict, Corrupt
 from fetchml.models.base import Model, UtcTime
+from fetchml.models.dataset import CHECKSUM
 from fetchml.models.key import KeyId, PublicKey, Signature
 from fetchml.models.plan import EngineKind, Network, Sha256
 from fetchml.models.resources import Device, ResourceRequest, ResourceUse
@@ -118,6 +119,22 @@ class Environment(Model):
     built_image_digest: str | None = Field(default=None, description="sha256:... of the image built for the run")
     git: GitFacts | None = Field(default=None, description="State of the git repository, if there was one")
     fetchml: str = Field(description="Version of fetchml that queued the run")
+
+
+class DatasetRecord(Model):
+    """A dataset the run was given, as it was verified before the start."""
+
+    name: str = Field(description="Name in the catalogue")
+    version: str = Field(description="Version in the catalogue")
+    uri: str = Field(description="Where the data was")
+    checksum: str = Field(pattern=CHECKSUM, description="sha256:... of the listing of its files, as found")
+    size_bytes: int = Field(ge=0, description="Sum of the sizes of its files, in bytes")
+    mount: str | None = Field(default=None, description="Path in the container; null for a plain process")
+    fetched_via: Literal["in-place"] = Field(default="in-place", description="How it came to the host")
+    verified_via: Literal["stat-cache", "full-hash"] = Field(
+        description="stat-cache: no file was touched since it was hashed; full-hash: what was touched was read"
+    )
+    fetch_seconds: float = Field(ge=0, description="Seconds that fetching and verifying it took")
 
 
 class Hardware(Model):
@@ -311,6 +328,9 @@ class RunManifest(Model):
     plan: PlanTrace = Field(description="Plan hash and trust")
     environment: Environment = Field(description="Software the run saw")
     hardware: Hardware | None = Field(default=None, description="Machine it was on; null until it was placed")
+    datasets: tuple[DatasetRecord, ...] = Field(
+        default=(), description="Datasets it was given, verified before the start"
+    )
     resources: Resources = Field(description="Asked for and used")
     placement: Placement | None = Field(default=None, description="Where it went; null until it was claimed")
     sandbox: Sandbox | None = Field(default=None, description="What fenced the payload in; null until it started")

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fetchml.canonical import canonical_bytes
 from fetchml.models.base import Model
+from fetchml.models.dataset import CHECKSUM, NAME_PATTERN
 from fetchml.models.resources import ResourceRequest
 
 PLAN_SCHEMA_VERSION = 1
@@ -117,6 +118,17 @@ class ImagePlan(Model):
     )
 
 
+class DatasetPlan(Model):
+    """A dataset the run reads."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="Name in the catalogue")
+    version: str = Field(pattern=NAME_PATTERN, description="Version in the catalogue")
+    checksum: str = Field(pattern=CHECKSUM, description="sha256:... of the listing of its files")
+    mount: str | None = Field(
+        default=None, description="Path in the container; null for a plain process, which reads it where it is"
+    )
+
+
 class Plan(Model):
     """Everything that decides a run's outcome."""
 
@@ -129,11 +141,18 @@ class Plan(Model):
     resources: ResourceRequest = Field(description="What the run asks for")
     network: Network = Field(description="What the run may reach over the network")
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables of the run")
+    # Left out where there are none: plans from before there were datasets keep their hash, and so does every run that
+    # uses none.
+    datasets: tuple[DatasetPlan, ...] = Field(
+        default=(), exclude_if=lambda found: not found, description="Datasets the run reads; left out if there are none"
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.engine.isolates != (self.image is not None):
             raise ValueError("a container engine needs an image, the process engine has none")
+        if len({item.name for item in self.datasets}) != len(self.datasets):
+            raise ValueError("a dataset is there twice")
         for name, value in self.env.items():
             if not name or "=" in name or "\0" in name + value:
                 raise ValueError(f"`{name}` cannot be a variable of the environment: it has no name, or a `=` or NUL")

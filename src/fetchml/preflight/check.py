@@ -10,8 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from fetchml.admission.decide import Resource, fits_never
+from fetchml.models.dataset import mount_fault, overlaps, variable_of
 from fetchml.models.manifest import ReproPolicy
-from fetchml.models.plan import Command, EngineKind, EnvironmentMode, EnvironmentPlan, ImagePlan, Network, Plan
+from fetchml.models.plan import (
+    Command,
+    DatasetPlan,
+    EngineKind,
+    EnvironmentMode,
+    EnvironmentPlan,
+    ImagePlan,
+    Network,
+    Plan,
+)
 from fetchml.models.resources import GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import format_size
 
@@ -47,6 +57,9 @@ class Facts:
     image: ImagePlan | None = None
     resources: ResourceRequest | None = None
     network: Network | None = None
+    datasets: tuple[DatasetPlan, ...] = ()
+    dataset_faults: tuple[Fault, ...] = ()
+    """Datasets that are not what the plan says, as found on this host."""
     as_is_chosen: bool | None = None
     """Whether the user asked for an environment that is used as it is."""
     plan_sha256: str | None = None
@@ -79,6 +92,7 @@ class Facts:
             image=plan.image,
             resources=plan.resources,
             network=plan.network,
+            datasets=plan.datasets,
             plan_sha256=plan.sha256,
             **found,
         )
@@ -91,6 +105,8 @@ def check(facts: Facts) -> tuple[Fault, ...]:
         *_policy_faults(facts),
         *(_resource_faults(facts, facts.resources) if facts.resources is not None else ()),
         *_network_faults(facts),
+        *facts.dataset_faults,
+        *_place_faults(facts),
     )
 
 
@@ -155,6 +171,41 @@ def _network_faults(facts: Facts) -> Iterator[Fault]:
             "the process engine, which cannot",
             "use `--engine docker`, or set `network: bridge`",
         )
+
+
+def _place_faults(facts: Facts) -> Iterator[Fault]:
+    """Checks where the datasets go; what a spec alone can tell was checked when it was read."""
+    seen: dict[str, str] = {}
+    for item in facts.datasets:
+        name = variable_of(item.name)
+        if name in seen:
+            yield Fault(
+                "dataset",
+                f"a variable of its own for `{item.name}`",
+                f"`{name}`, which is that of `{seen[name]}`",
+                "add one of the two under another name",
+            )
+        seen[name] = item.name
+        if facts.engine is not None and not facts.engine.isolates and item.mount is not None:
+            yield Fault(
+                "dataset",
+                f"an engine that can mount `{item.name}` at `{item.mount}`",
+                "the process engine, which cannot",
+                f"read the place from `{name}` and leave `:{item.mount}` out, or use a container",
+            )
+        fault = mount_fault(item.mount) if item.mount is not None else None
+        if fault is not None:
+            yield Fault("dataset", f"a place for `{item.name}`", f"`{item.mount}`: {fault}", "choose another place")
+    mounts = [(item.mount, item.name) for item in facts.datasets if item.mount is not None]
+    for number, (mount, name) in enumerate(mounts):
+        for other, owner in mounts[:number]:
+            if overlaps(mount, other):
+                yield Fault(
+                    "dataset",
+                    f"a place of its own for `{name}`",
+                    f"`{mount}`, where `{owner}` is at `{other}`",
+                    f"give it another place: `--data {name}:/path`",
+                )
 
 
 def _has_nvidia(capacity: HostCapacity) -> bool:

@@ -18,6 +18,8 @@ class TrustFacts:
 
     snapshot_verified: bool = False
     """Whether every byte of the code was compared with its digest."""
+    datasets_verified: bool = False
+    """Whether every dataset was compared with its checksum."""
     environment_key: str | None = None
     """Key of the environment that was built from the manifest; None before that."""
     unpinned: tuple[str, ...] | None = None
@@ -102,8 +104,14 @@ def _inputs(plan: Plan, facts: TrustFacts) -> list[_Asked]:
         found.append(
             (Evidence(rung="L3", field="image", state=EvidenceState.VERIFIED, detail=plan.image.digest[:23]), "")
         )
-    none = Evidence(rung="L3", field="datasets", state=EvidenceState.VERIFIED, detail="none are used")
-    return [*found, (none, "")]
+    verified = facts.datasets_verified or not plan.datasets
+    datasets = Evidence(
+        rung="L3",
+        field="datasets",
+        state=EvidenceState.VERIFIED if verified else EvidenceState.DECLARED,
+        detail=", ".join(f"{item.name}@{item.version}" for item in plan.datasets) or "none are used",
+    )
+    return [*found, (datasets, "")]
 
 
 def _pins(facts: TrustFacts) -> _Asked:

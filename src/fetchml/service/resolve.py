@@ -17,14 +17,17 @@ from pydantic import ValidationError
 from fetchml import durable
 from fetchml.config.layers import Configuration
 from fetchml.config.settings import Settings
+from fetchml.datasets.digest import check_present
 from fetchml.engine.choose import Chosen, choose
 from fetchml.environment.detect import UNSUPPORTED, Dependencies, detect, passed_over
 from fetchml.environment.pins import unpinned
 from fetchml.errors import ConfigError, FetchmlError, Refused
 from fetchml.home import Home
+from fetchml.models.dataset import default_mount, parse_spec
 from fetchml.models.manifest import ReproPolicy
 from fetchml.models.plan import (
     Command,
+    DatasetPlan,
     DependencyManifest,
     EngineKind,
     EnvironmentMode,
@@ -187,6 +190,9 @@ def examine(
     image = chosen and steps.take("image", "an image of this host", lambda: _image(chosen, configuration))
     resources = steps.take("resources", "a request within bounds", lambda: _request(settings, capacity))
     signed_by = steps.take("signature", "a key to sign with", home.keys.check) if settings.seal_sign else None
+    isolates = chosen is None or chosen.engine.kind.isolates
+    asked = [_dataset_step(steps, text, home, isolates=isolates) for text in settings.dataset_specs]
+    datasets = tuple(item for item in asked if item is not None)
     # What is refused anyway leaves nothing behind.
     kept = MemoryObjects() if steps.errors else objects
     limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
@@ -223,6 +229,7 @@ def examine(
                 resources=resources,
                 network=Network(settings.network),
                 env=dict(sorted(settings.env.items())),
+                datasets=datasets,
             ),
         )
     facts = Facts(
@@ -234,6 +241,7 @@ def examine(
         image=image,
         resources=resources,
         network=Network(settings.network),
+        datasets=datasets,
         as_is_chosen=settings.environment_mode == "as-is",
         script_present=_has_script(snapshot, command) if snapshot and command else None,
         workdir_present=_has_folder(snapshot, command.workdir) if snapshot and command else None,
@@ -370,6 +378,19 @@ def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
         )
     except ValidationError as error:
         raise ConfigError("the resources asked for are not accepted", detail=_first(error)) from error
+
+
+def _dataset_step(steps: _Steps, text: str, home: Home, *, isolates: bool) -> DatasetPlan | None:
+    return steps.take("dataset", "a dataset that is here", lambda: _dataset(text, home, isolates=isolates))
+
+
+def _dataset(text: str, home: Home, *, isolates: bool) -> DatasetPlan:
+    """Returns what a spec means today. The worker compares the content, before the start."""
+    spec = parse_spec(text)
+    found = home.datasets.find(spec)
+    check_present(found.path)
+    mount = spec.mount or (default_mount(found.name) if isolates else None)
+    return DatasetPlan(name=found.name, version=found.version, checksum=found.checksum, mount=mount)
 
 
 def _image(chosen: Chosen, configuration: Configuration) -> ImagePlan | None:

@@ -14,6 +14,7 @@ from fetchml.models.plan import (
     MAX_ARGUMENTS,
     MAX_COMMAND_BYTES,
     Command,
+    DatasetPlan,
     DependencyManifest,
     EngineKind,
     EnvironmentMode,
@@ -214,3 +215,15 @@ def test_a_digest_of_an_image_is_a_digest(digest):
 def test_a_command_stays_inside_its_snapshot(fields):
     with pytest.raises(ValidationError):
         Command(argv=("python",), **fields)
+
+
+def test_a_plan_without_datasets_is_hashed_as_before_there_were_any():
+    plan = make_plan()
+    assert b"datasets" not in plan.canonical
+    item = DatasetPlan(name="mnist", version="1", checksum="sha256:" + "a" * 64)
+    with_data = make_plan(datasets=(item,))
+    assert with_data.sha256 != plan.sha256
+    assert Plan.model_validate_json(with_data.model_dump_json()) == with_data
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    with pytest.raises(ValidationError, match="there twice"):
+        make_plan(datasets=(item, item))

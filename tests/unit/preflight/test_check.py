@@ -2,6 +2,7 @@ import pytest
 
 from fetchml.models.plan import (
     Command,
+    DatasetPlan,
     DependencyManifest,
     EngineKind,
     EnvironmentMode,
@@ -165,3 +166,31 @@ def test_a_part_that_is_not_clear_hides_no_fault_of_the_others():
     names = [fault.check for fault in check(facts)]
     assert names == ["dependencies", "resources.cpus", "resources.gpus", "network"]
     assert check(Facts(capacity=HOST, policy="strict")) == ()
+
+
+def dataset(name: str, mount: str | None) -> DatasetPlan:
+    return DatasetPlan(name=name, version="1", checksum="sha256:" + "a" * 64, mount=mount)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "part"),
+    [
+        ({"a": "/data/a", "b": "/data/a"}, "where `a` is at `/data/a`"),
+        ({"a": "/data/a", "b": "/data/a/b"}, "where `a` is at `/data/a`"),
+        ({"a/": "/results"}, "`/results` is taken"),
+        ({"a/": "/x/../proc"}, "without `.` and `..`"),
+        ({"a-b": "/x", "a.b": "/y"}, "`FETCHML_DATA_A_B`, which is that of `a-b`"),
+    ],
+)
+def test_datasets_that_cannot_be_where_they_are_asked_for(mounts, part):
+    items = tuple(dataset(name.strip("/"), mount) for name, mount in mounts.items())
+    (fault,) = faults(make_container_plan(datasets=items))
+    assert fault.check == "dataset"
+    assert part in fault.actual
+
+
+def test_a_plain_process_has_no_mounts_and_found_faults_are_passed_on():
+    (fault,) = faults(make_plan(datasets=(dataset("a", "/data/a"),)))
+    assert "FETCHML_DATA_A" in fault.hint
+    drift = Fault("dataset", "this", "that", "")
+    assert faults(make_plan(datasets=(dataset("a", None),)), dataset_faults=(drift,)) == (drift,)

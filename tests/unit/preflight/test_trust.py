@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fetchml.models.manifest import TRUST_LEVELS, EvidenceState
-from fetchml.models.plan import DependencyManifest, EngineKind, EnvironmentMode, EnvironmentPlan, Plan
+from fetchml.models.plan import DatasetPlan, DependencyManifest, EngineKind, EnvironmentMode, EnvironmentPlan, Plan
 from fetchml.preflight.trust import Trust, TrustFacts, trust
 from fetchml.testing.builders import make_container_plan, make_plan
 
@@ -71,3 +71,14 @@ def test_everything_the_next_rung_lacks_is_named() -> None:
     found = climbed(make_plan(environment=LOCKED), unpinned=("a", "b", "c", "d", "e"))
     assert len(found.next_needs) == 2
     assert "a, b, c and 2 more" in next(item.detail for item in found.evidence if item.field == "environment.pins")
+
+
+def test_datasets_are_declared_until_they_were_compared() -> None:
+    item = DatasetPlan(name="mnist", version="2", checksum="sha256:" + "a" * 64, mount="/data/mnist")
+    for plan, verified, state, detail in (
+        (make_container_plan(datasets=(item,)), False, EvidenceState.DECLARED, "mnist@2"),
+        (make_container_plan(datasets=(item,)), True, EvidenceState.VERIFIED, "mnist@2"),
+        (make_container_plan(), False, EvidenceState.VERIFIED, "none are used"),
+    ):
+        evidence = {found.field: found for found in climbed(plan, datasets_verified=verified).evidence}
+        assert (evidence["datasets"].state, evidence["datasets"].detail) == (state, detail)

@@ -123,7 +123,7 @@ def _result(manifest: "RunManifest") -> list[tuple[str, str]]:
 
 
 def _what(manifest: "RunManifest") -> list[tuple[str, str]]:
-    environment, git = manifest.environment, manifest.environment.git
+    environment, git, data = manifest.environment, manifest.environment.git, manifest.datasets
     commit = f"git {git.commit[:12]} on {git.branch or 'no branch'}" if git and git.commit else ""
     if git and git.dirty:
         commit += ", with changes that were not committed"
@@ -137,6 +137,7 @@ def _what(manifest: "RunManifest") -> list[tuple[str, str]]:
             session.safe(f"Python {environment.python or '?'}, {len(environment.packages)} packages, {how}"),
         ),
         ("image", session.safe(image)),
+        *(("dataset", session.safe(f"{item.name}@{item.version}  {item.checksum[:23]}  {item.uri}")) for item in data),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Datasets: data outside the code, named and checked by a checksum."""

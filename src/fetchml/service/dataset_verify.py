@@ -1,0 +1,52 @@
+"""Reads a dataset whole and compares it with its checksum."""
+
+from dataclasses import dataclass
+
+from fetchml.config.settings import Settings
+from fetchml.datasets.catalogue import Dataset
+from fetchml.datasets.digest import differences, digest
+from fetchml.errors import Corrupt
+from fetchml.home import Home
+from fetchml.service.dataset_info import dataset_info
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found where a dataset is."""
+
+    dataset: Dataset
+    checksum: str
+    """Of what is there now."""
+    changes: tuple[str, ...]
+    """Files that differ, one line each."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is what was added."""
+        return self.checksum == self.dataset.checksum
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that tells how it went."""
+        return 0 if self.ok else Corrupt.exit_code
+
+
+def verify_dataset(settings: Settings, target: str) -> Verification:
+    """Compares a dataset with its checksum; every byte is read, whatever the stat of a file says.
+
+    Args:
+        settings: The settings of this call.
+        target: The dataset; see `dataset_info`.
+
+    Raises:
+        NotFound: There is no such dataset, or nothing where it is.
+        Refused: A part cannot be read.
+        Unavailable: It keeps changing.
+    """
+    entry = dataset_info(settings, target)
+    found = digest(entry.path)
+    if found.checksum == entry.checksum:
+        return Verification(entry, found.checksum, ())
+    listing = Home(settings).datasets.listing(entry)
+    changes = tuple(differences(listing, found.listing)) if listing is not None else ()
+    return Verification(entry, found.checksum, changes)

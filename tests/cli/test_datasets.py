@@ -1,0 +1,169 @@
+"""Datasets as a user meets them, up to a run of the process engine that reads one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.calls import User, is_refused
+
+DIRECT: dict[str, str | None] = {"FETCHML_EXECUTION_MODE": "direct"}
+READS = """\
+import os
+print(open(os.path.join(os.environ["FETCHML_DATA_MNIST"], "a.txt")).read())
+"""
+
+
+@pytest.fixture
+def data(user: User) -> Path:
+    folder = user.path / "data"
+    folder.mkdir()
+    (folder / "a.txt").write_text("pixels")
+    return folder
+
+
+def add(user: User, *words: str) -> Any:
+    done = user.call("dataset", "add", *words, "--json")
+    assert done.code == 0, done.err
+    return done.json()
+
+
+def manifest(user: User, run_id: str) -> Any:
+    return json.loads(user.manifest_path(run_id).read_bytes())
+
+
+def test_a_dataset_is_added_listed_shown_and_removed(user: User, data: Path) -> None:
+    assert "there are no datasets" in user.call("dataset", "list").err
+    one = add(user, "mnist", str(data), "--samples", "3")
+    assert (one["version"], one["created"], one["size_bytes"], one["sample_count"]) == ("1", True, 6, 3)
+    assert add(user, "mnist", str(data)) == {**one, "created": False}
+    (data / "b.txt").write_text("more")
+    two = add(user, "mnist", str(data))
+    assert (two["version"], two["created"]) == ("2", True)
+    listed = user.call("dataset", "list", "--json").json()["datasets"]
+    assert [item["version"] for item in listed] == ["1", "2"]
+    assert "mnist" in user.call("dataset", "list").out
+    assert two["checksum"] in user.call("dataset", "info", "mnist").out
+    assert one["checksum"] in user.call("dataset", "info", "mnist@1").out
+    is_refused(user.call("dataset", "rm", "mnist"), 2, "there are 2 versions", "hint: name one: `mnist@2`")
+    assert user.call("dataset", "rm", "mnist@1").code == 0
+    assert user.call("dataset", "rm", "mnist").code == 0
+    assert (data / "a.txt").read_text() == "pixels"
+    is_refused(user.call("dataset", "info", "mnist"), 3, "there is no dataset `mnist`")
+
+
+def test_what_cannot_be_a_dataset_is_refused(user: User, data: Path) -> None:
+    is_refused(user.call("dataset", "add", "a", str(user.path / "missing")), 3, "there is nothing at")
+    is_refused(user.call("dataset", "add", "a", "s3://bucket/key"), 2, "not supported yet")
+    is_refused(user.call("dataset", "add", "../a", str(data)), 2, "not accepted as the name")
+    is_refused(user.call("dataset", "add", "a", str(data), "--version", "sha256"), 2, "not accepted as the version")
+    is_refused(user.call("dataset", "add", "a", "/dev/null"), 5, "neither a file nor a folder")
+    add(user, "a", str(data), "--version", "v1")
+    (data / "a.txt").write_text("other")
+    is_refused(user.call("dataset", "add", "a", str(data), "--version", "v1"), 4, "with other content")
+    (user.path / "empty").mkdir()
+    assert "it is empty" in user.call("dataset", "add", "b", str(user.path / "empty")).err
+    assert add(user, "c", str(data / "a.txt"))["file_count"] == 1
+
+
+def test_drift_is_found_file_by_file(user: User, data: Path) -> None:
+    add(user, "mnist", str(data))
+    assert user.call("dataset", "verify", "mnist").code == 0
+    (data / "a.txt").write_text("pixelz")
+    (data / "\x1b[31m").write_text("")
+    done = user.call("dataset", "verify", "mnist", "--json")
+    assert (done.code, done.json()["changes"]) == (7, ["\\x1b[31m: added", "a.txt: changed"])
+    shown = user.call("dataset", "verify", "mnist")
+    assert (shown.code, "- a.txt: changed" in shown.out) == (7, True)
+
+
+def test_a_run_reads_its_dataset_and_records_it(user: User, data: Path) -> None:
+    added = add(user, "mnist", str(data))
+    user.script("train.py", READS)
+    done = user.call("queue", "--quiet", "--data", "mnist", "train.py", env=DIRECT)
+    assert done.code == 0, done.err
+    run_id = done.out.strip()
+    assert user.call("logs", run_id).out == "pixels\n"
+    (record,) = manifest(user, run_id)["datasets"]
+    assert record.pop("fetch_seconds") >= 0
+    assert record == {
+        "name": "mnist",
+        "version": "1",
+        "uri": data.as_uri(),
+        "checksum": added["checksum"],
+        "size_bytes": 6,
+        "mount": None,
+        "fetched_via": "in-place",
+        "verified_via": "full-hash",
+    }
+    evidence = {item["field"]: item for item in manifest(user, run_id)["plan"]["trust_evidence"]}
+    assert (evidence["datasets"]["state"], evidence["datasets"]["detail"]) == ("verified", "mnist@1")
+    assert "mnist@1" in user.call("info", run_id).out
+    assert user.call("validate", run_id).code == 0
+
+
+def test_data_that_changed_since_it_was_queued_refuses_the_run(user: User, data: Path) -> None:
+    added = add(user, "mnist", str(data))
+    user.script("train.py", READS)
+    (data / "a.txt").write_text("other!")
+    run_id = user.call("queue", "--quiet", "--data", "mnist", "train.py", env=DIRECT).out.strip()
+    record = manifest(user, run_id)
+    assert record["status"]["state"] == "refused"
+    detail = record["diagnosis"]["detail"]
+    assert detail.startswith(f"dataset: expected mnist@1 {added['checksum']}, found sha256:")
+    assert detail.endswith("(a.txt: changed)")
+    assert record["datasets"] == []
+
+
+def test_a_dataset_that_a_run_waits_for_stays(user: User, data: Path) -> None:
+    add(user, "mnist", str(data))
+    run_id = user.queue("--data", "mnist", "train.py")
+    is_refused(user.call("dataset", "rm", "mnist"), 4, run_id)
+    assert user.call("cancel", run_id).code == 0
+    assert user.call("dataset", "rm", "mnist").code == 0
+
+
+def test_flags_add_to_the_project_and_replace_by_name(user: User, data: Path) -> None:
+    for name in ("mnist", "labels"):
+        add(user, name, str(data))
+    (data / "b.txt").write_text("more")
+    add(user, "mnist", str(data))
+    user.settings('dataset_specs: ["mnist@1", "labels"]\n')
+    plan = user.call("queue", "--dry-run", "--json", "--data", "mnist@2", "train.py").json()["plan"]
+    assert [(item["name"], item["version"]) for item in plan["datasets"]] == [("labels", "1"), ("mnist", "2")]
+    plan = user.call("queue", "--dry-run", "--json", "train.py").json()["plan"]
+    assert [(item["name"], item["version"]) for item in plan["datasets"]] == [("mnist", "1"), ("labels", "1")]
+    user.settings("dataset_specs: [1]\n")
+    is_refused(user.call("queue", "--dry-run", "train.py"), 2, "a dataset is not text")
+
+
+def test_without_datasets_the_plan_says_nothing_of_them(user: User) -> None:
+    assert "datasets" not in user.call("queue", "--dry-run", "--json", "train.py").json()["plan"]
+
+
+def test_everything_that_is_wrong_with_the_datasets_is_told_at_once(user: User, data: Path) -> None:
+    for name in ("a-b", "a.b", "gone"):
+        add(user, name, str(data / "a.txt") if name == "gone" else str(data))
+    (data / "a.txt").unlink()
+    words = (
+        "--data",
+        "a-b",
+        "--data",
+        "a.b:/x",
+        "--data",
+        "gone",
+        "--data",
+        "nope",
+        "--data",
+        f"a_b@sha256:{'0' * 64}",
+    )
+    found = user.call("explain", "--json", *words, "train.py")
+    assert found.code == 5
+    faults = [item["actual"] for item in found.json()["faults"] if item["check"] == "dataset"]
+    assert len(faults) == 5, faults
+    for text in ("there is nothing at", "no dataset `nope`", "no dataset `a_b`", "which is that of `a-b`", "cannot"):
+        assert any(text in fault for fault in faults), (text, faults)
+    is_refused(user.call("queue", "--data", "nope", "train.py"), 3, "hint: `fetchml dataset add nope PATH` adds it")
+    is_refused(user.call("queue", "--data", "a@md5:00", "train.py"), 2, "--data: `a@md5:00` is not a dataset")
+    is_refused(user.call("queue", "--data", "a", "--data", "a@2", "train.py"), 2, "is given twice")
