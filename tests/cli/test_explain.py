@@ -45,6 +45,13 @@ def test_five_faults_are_listed_in_one_go(user: User) -> None:
     user.nothing_is_left()
 
 
+@pytest.mark.parametrize("words", [("",), ("--", "")], ids=["script", "command"])
+def test_an_empty_name_is_a_fault_like_others(user: User, words: tuple[str, ...]) -> None:
+    done = user.call("explain", "--json", *words)
+    assert done.code == 5
+    assert [fault["check"] for fault in done.json()["faults"]] == ["command"]
+
+
 @pytest.mark.parametrize("words", [("train.py",), ("--", "python", "-m", "train")], ids=["script", "command"])
 def test_the_hash_is_that_of_the_dry_run_and_of_the_run(pinned: User, words: tuple[str, ...]) -> None:
     explained = pinned.call("explain", "--json", *words).json()

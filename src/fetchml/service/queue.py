@@ -231,6 +231,6 @@ def check_space(home: Home) -> None:
 
 def default_name(words: Words) -> str:
     """Returns the name of a run whose user gave none."""
-    word = words.script or words.argv[0]
+    word = words.argv[0] if words.script is None else words.script  # which may be empty: `examine` says so
     stem = Path(word).stem
     return "".join(c for c in stem if c.isprintable() and c not in "/@").strip("- ")[:MAX_NAME] or "run"
