@@ -1,5 +1,6 @@
 """A store full of sealed runs, made with the product's own parts: real folders, valid manifests."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def _add(home: Home, plan: Plan, number: int) -> str:
     home.store.create(plan, queued)
     home.store.claim(make_claim(run_id, ATTEMPT, claimed_at=started_at))
     folder = home.store.folder(run_id)
+    folder.code.symlink_to(os.path.relpath(home.snapshots.root / plan.snapshot_id, folder.path))
     folder.results.mkdir()
     (folder.results / "note.txt").write_bytes((PAYLOADS / "stamp.py").read_bytes())
     folder.attempt(ATTEMPT).output.write_bytes(b"epoch 1\nFETCHML_METRIC loss 0.5\n")

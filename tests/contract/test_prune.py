@@ -16,10 +16,10 @@ from fetchml.errors import ConfigError, FetchmlError
 from fetchml.home import Home
 from fetchml.models.ids import new_run_id
 from fetchml.objects.directory import DirectoryObjects
+from fetchml.service.command import Words
 from fetchml.service.prune import Pruned, PruneRequest, prune
 from fetchml.service.queue import QueueRequest, queue
 from fetchml.service.references import References
-from fetchml.service.resolve import Words
 from fetchml.service.sync import sync
 from fetchml.service.validate import validate_all
 from fetchml.snapshot.capture import Limits, capture
@@ -230,7 +230,7 @@ from pathlib import Path
 from fetchml.config.layers import load
 from fetchml.service.prune import PruneRequest, prune
 from fetchml.service.queue import QueueRequest, queue
-from fetchml.service.resolve import Words
+from fetchml.service.command import Words
 from fetchml.service.sync import sync
 
 number, folder = int(sys.argv[1]), Path(sys.argv[2])

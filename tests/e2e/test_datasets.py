@@ -2,7 +2,7 @@
 
 import pytest
 
-from e2e.test_runs import engines, flags, podman_stack  # noqa: F401  # a fixture is found by its name
+from e2e.kinds import engines, flags
 from stack import Stack, sealed_and_valid
 
 pytestmark = pytest.mark.e2e
@@ -19,7 +19,7 @@ except OSError as error:
 
 
 @engines
-def test_a_run_reads_what_was_added_and_nothing_else(podman_stack: Stack, engine: str) -> None:  # noqa: F811
+def test_a_run_reads_what_was_added_and_nothing_else(podman_stack: Stack, engine: str) -> None:
     stack = podman_stack
     data = stack.path / f"data-{engine}"
     data.mkdir()

@@ -6,25 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from conftest import BASE_IMAGE, PODMAN_SOCKET
+from e2e.kinds import engines, flags
 from stack import WITNESS, Stack, sealed_and_valid, until
 
 pytestmark = pytest.mark.e2e
-
-IMAGE = {"docker": BASE_IMAGE, "podman": "localhost/fetchml-base"}
-
-engines = pytest.mark.parametrize(
-    "engine",
-    [
-        "process",
-        pytest.param("docker", marks=pytest.mark.docker),
-        pytest.param("podman", marks=pytest.mark.podman),
-    ],
-)
-
-
-def flags(engine: str) -> list[str]:
-    return ["--engine", engine, *(["--image", IMAGE[engine]] if engine in IMAGE else [])]
 
 
 @engines
@@ -56,21 +41,6 @@ def test_a_run_reaches_a_sealed_record_in_every_engine(podman_stack: Stack, engi
     assert manifest.identity.tags == ("t1",)
     assert manifest.metadata.note == "a note"
     sealed_and_valid(stack, [run_id])
-
-
-@pytest.fixture(scope="module")
-def podman_stack(tmp_path_factory: pytest.TempPathFactory, migrated_database: object) -> object:
-    """A stack whose worker knows the Podman service of the tests."""
-    made = Stack(
-        tmp_path_factory.mktemp("stack"),
-        migrated_database,  # pyright: ignore[reportArgumentType]
-        {"FETCHML_PODMAN_SOCKET": str(PODMAN_SOCKET)},
-    )
-    try:
-        made.run("up")
-        yield made
-    finally:
-        made.close()
 
 
 def test_twenty_runs_all_complete_and_never_more_run_than_fit(podman_stack: Stack) -> None:

@@ -86,8 +86,8 @@ def requested(ctx: typer.Context, options: Mapping[str, Any]) -> Requested:
     Raises:
         ConfigError: Options contradict each other or have wrong values; all of them are named.
     """
+    from fetchml.service.command import Words
     from fetchml.service.queue import QueueRequest
-    from fetchml.service.resolve import Words
 
     _refuse_repeated(ctx)
     texts = {key: _text(options.get(name)) for name, key in _KEYS.items()}

@@ -21,7 +21,7 @@ from fetchml.environment.build import BuildCancelled, BuildFailed, BuiltEnvironm
 from fetchml.environment.detect import Dependencies, detect
 from fetchml.environment.maker import EnvironmentRequest
 from fetchml.environment.pins import unpinned
-from fetchml.errors import Corrupt, FetchmlError, NotFound
+from fetchml.errors import Corrupt, FetchmlError, NotFound, Refused
 from fetchml.execution.data import verify
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
@@ -153,19 +153,19 @@ class Attempt:
         tree = read_tree(home.objects.read(self.plan.snapshot_id))
         self._make_folders(code)
         wanted = self.plan.environment.dependencies
-        request = EnvironmentRequest(
-            plan=self.plan,
-            dependencies=detect(tree, home.objects, chosen=wanted.name) if wanted else None,
-            code=code,
-            log=self.folder.build_log,
-            cancelled=lambda: self._store.read_cancel(self.run_id) is not None,
-        )
         try:
+            request = EnvironmentRequest(
+                plan=self.plan,
+                dependencies=detect(tree, home.objects, chosen=wanted.name) if wanted else None,
+                code=code,
+                log=self.folder.build_log,
+                cancelled=lambda: self._store.read_cancel(self.run_id) is not None,
+            )
             environment = self._driver.environments(self.engine, home).make(request)
         except BuildCancelled:
             by = self._store.read_cancel(self.run_id)
             return self._not_started(EndFacts(cancelled_by=by.by if by else "unknown"))
-        except BuildFailed as error:
+        except (BuildFailed, Refused) as error:  # Refused: another version of fetchml took the manifest
             return self._not_started(EndFacts(environment_error=str(error)))
         reached = trust(self.plan, self._trust_facts(environment, request.dependencies))
         self._store.update(self.run_id, lambda manifest: _with_environment(manifest, environment, reached))

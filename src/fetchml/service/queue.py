@@ -31,7 +31,8 @@ from fetchml.models.resources import HostCapacity
 from fetchml.models.status import Queued
 from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
-from fetchml.service.resolve import Resolved, Words, resolve
+from fetchml.service.command import Words
+from fetchml.service.resolve import Resolved, resolve
 from fetchml.store.turns import adding
 
 MAX_NAME = 64

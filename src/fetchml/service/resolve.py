@@ -5,7 +5,6 @@ Nothing is stored but content-addressed objects, so a dry run resolves through t
 
 import os
 import shutil
-import stat
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,37 +36,20 @@ from fetchml.models.plan import (
     Plan,
 )
 from fetchml.models.resources import HostCapacity, ResourceRequest
-from fetchml.models.units import GIB, format_size
+from fetchml.models.units import GIB
 from fetchml.objects.memory import MemoryObjects
 from fetchml.objects.port import ObjectStore
 from fetchml.preflight.check import Facts, Fault, check
 from fetchml.preflight.trust import Trust, TrustFacts, trust
+from fetchml.service.command import Words, command_of
 from fetchml.service.engines import engine_maker
+from fetchml.service.invalid import first_fault
 from fetchml.snapshot.capture import Limits, Snapshot, capture
 from fetchml.snapshot.git import GitState, git_state, git_top
 
-_FLAGS = {
-    "gpus": "--gpus",
-    "gpu_memory_bytes": "--gpu-memory",
-    "cpus": "--cpus",
-    "memory_bytes": "--memory",
-    "shm_bytes": "resources.shm",
-    "max_runtime_s": "--max-runtime",
-}
-"""How users name what a request asks for."""
 _T = TypeVar("_T")
 _DEFAULT_CPUS = 2.0
 _DEFAULT_MEMORY = 8 * GIB
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """The command as it was typed."""
-
-    script: str | None
-    """A script to run, or None if `argv` is the whole command."""
-    argv: tuple[str, ...]
-    """Arguments of the script, or the whole command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +140,7 @@ def resolve(
         Unavailable: The engine that was asked for does not answer.
         NotFound: The image is not on this host.
     """
-    _command(words, project_root(configuration, cwd), cwd)  # what was mistyped comes first, and alone
+    command_of(words, project_root(configuration, cwd), cwd)  # what was mistyped comes first, and alone
     return examine(words, configuration, home, objects, capacity, cwd).accepted()
 
 
@@ -182,7 +164,7 @@ def examine(
     policy: ReproPolicy = "strict" if settings.repro_policy == "strict" else "best-effort"
     root = project_root(configuration, cwd)
     steps = _Steps()
-    command = steps.take("command", "a command that can run", lambda: _command(words, root, cwd))
+    command = steps.take("command", "a command that can run", lambda: command_of(words, root, cwd))
     chosen = steps.take(
         "engine", "an engine that answers", lambda: choose(settings.engine, home.engines, engine_maker(settings))
     )
@@ -280,87 +262,11 @@ def project_root(configuration: Configuration, cwd: Path) -> Path:
     return top if top is not None and top != Path.home() else cwd
 
 
-def _command(words: Words, root: Path, cwd: Path) -> Command:
-    for word in (*words.argv, words.script or ""):
-        try:
-            word.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise ConfigError(
-                "an argument is not valid UTF-8", detail=repr(word[:60]), hint="pass such a name in a file"
-            ) from error
-    if words.script == "" or (words.script is None and not words.argv[0]):
-        raise ConfigError("the name of the script or program is empty", hint="give the path of a script")
-    workdir = os.path.relpath(cwd, root)
-    workdir = "" if workdir == "." else workdir
-    if words.script is None:
-        return _checked_command(argv=words.argv, workdir=workdir)
-    script = Path(words.script)
-    path = cwd / script
-    _check_script(words.script, path)
-    inside = Path(os.path.abspath(path))
-    if not inside.is_relative_to(root):
-        raise ConfigError(
-            f"the script `{words.script}` is outside the project `{root}`",
-            detail="only what is in the snapshot can run",
-            hint="call fetchml from the script's project, or copy the script into it",
-        )
-    launcher = _launcher(words.script, path)
-    relative = os.path.relpath(inside, cwd)
-    # `./` keeps a script called `-c` from being an option, and one without a launcher from being looked up on PATH.
-    shown = relative if launcher and not relative.startswith("-") else f"./{relative}"
-    argv = (*launcher, shown, *words.argv)
-    return _checked_command(argv=argv, workdir=workdir, script=str(inside.relative_to(root)))
-
-
-def _check_script(typed: str, path: Path) -> None:
-    try:
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"there is no script `{typed}`",
-            hint="give the path of a file; to run any other command, put it after `--`",
-            code="no-such-script",
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"the script `{typed}` cannot be read", detail=error.strerror) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ConfigError(
-            f"`{typed}` is a folder, not a script", hint=f"name a script in it, or use `-- python -m {path.name}`"
-        )
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"`{typed}` is not a regular file")
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"the script `{typed}` cannot be read", detail="Permission denied", hint="check its mode")
-
-
-def _launcher(typed: str, path: Path) -> tuple[str, ...]:
-    match path.suffix:
-        case ".py":
-            return ("python",)
-        case ".sh":
-            return ("bash",)
-        case _:
-            if os.access(path, os.X_OK):
-                return ()
-            raise ConfigError(
-                f"it is not clear how to run `{typed}`",
-                detail="expected a `.py` or `.sh` file, or one that is executable",
-                hint=f"put the whole command after `--`, for example `-- bash {typed}`",
-            )
-
-
-def _checked_command(**fields: Any) -> Command:
-    try:
-        return Command(**fields)
-    except ValidationError as error:
-        raise ConfigError("the command is not accepted", detail=_first(error)) from error
-
-
 def _checked_plan(**fields: Any) -> Plan:
     try:
         plan = Plan(**fields)
     except ValidationError as error:
-        raise ConfigError("the plan is not accepted", detail=_first(error)) from error
+        raise ConfigError("the plan is not accepted", detail=first_fault(error)) from error
     plan.canonical  # noqa: B018  # raises ConfigError on text that canonical JSON cannot hold
     return plan
 
@@ -377,7 +283,7 @@ def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
             max_runtime_s=settings.max_runtime,
         )
     except ValidationError as error:
-        raise ConfigError("the resources asked for are not accepted", detail=_first(error)) from error
+        raise ConfigError("the resources asked for are not accepted", detail=first_fault(error)) from error
 
 
 def _dataset_step(steps: _Steps, text: str, home: Home, *, isolates: bool) -> DatasetPlan | None:
@@ -461,21 +367,3 @@ def _has_folder(snapshot: Snapshot, workdir: str) -> bool | None:
         return None
     prefix = workdir.encode() + b"/"
     return any(entry.path.startswith(prefix) for entry in snapshot.tree.entries)
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in found["loc"])
-    bounds = found.get("ctx", {})
-    show = format_size if where.endswith("_bytes") else "{:g}".format
-    match found["type"]:
-        case "greater_than_equal":
-            text = f"at least {show(bounds['ge'])} is needed"
-        case "less_than_equal":
-            text = f"at most {show(bounds['le'])} is accepted"
-        case "too_long":
-            text = f"at most {bounds['max_length']} words are accepted"
-        case _:
-            text = found["msg"].removeprefix("Value error, ")
-    flag = _FLAGS.get(where, where)
-    return f"{flag}: {text}" if flag else text

@@ -15,7 +15,8 @@ from fetchml.models.plan import EngineKind, EnvironmentMode, Network
 from fetchml.models.resources import HostCapacity
 from fetchml.models.units import GIB
 from fetchml.objects.memory import MemoryObjects
-from fetchml.service.resolve import Resolved, Words, resolve
+from fetchml.service.command import Words
+from fetchml.service.resolve import Resolved, resolve
 
 CAPACITY = HostCapacity(host="here", cpus=8, memory_bytes=32 * GIB)
 Resolve = Callable[..., Resolved]
