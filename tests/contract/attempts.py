@@ -1,6 +1,7 @@
 """Attempts on the bench: one run on the twins in memory, with something that happens at any call its driver makes."""
 
 import hashlib
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -281,6 +282,10 @@ class Bench:
         if call == "store.read_cancel" and line.looks() >= _LOOKS:
             self.released.set()
 
+    def remove(self) -> None:
+        """Frees the space of a run that was looked at: each keeps back what a full disk would need, and there are many."""
+        shutil.rmtree(self.root)
+
     # Looking
 
     def outcome(self) -> Outcome:
@@ -378,6 +383,7 @@ def at_every_point(make: MakeBench, what_happens: Callable[[Bench, Line], None])
             bench.drive()
         if line.struck is not None:  # a watch does not look equally often in every life
             found.append(Struck(point, let_go[0], bench.outcome()))
+        bench.remove()
     return found
 
 

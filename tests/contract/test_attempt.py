@@ -231,6 +231,7 @@ def test_an_engine_that_does_not_answer_once_delays_a_run_and_no_more(benches: M
             bench.drive()
         if bench.outcome() != COMPLETED:
             wrong[f"call {number}"] = bench.outcome()
+        bench.remove()
         assert isinstance(bench.engine, FailingEngine)
         if bench.engine.calls < number:
             break
