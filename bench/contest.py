@@ -1,11 +1,14 @@
 """Lets contestants take turns, so that whatever else the machine does hits all of them alike."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from bench.results import Measured, Series
 from bench.say import loudly, say
 from bench.waiting import Failed
 from fetchml.errors import FetchmlError
+
+T = TypeVar("T")
 
 Turn = Callable[[int], dict[str, float]]
 """Does the thing once and returns seconds by quantity; gets the number of the turn, from 0, and -1 for the warm-up."""
@@ -14,7 +17,7 @@ Contestant = Turn | str
 """A turn, or why there is none."""
 
 
-def enter(make: Callable[[], Turn]) -> Contestant:
+def enter(make: Callable[[], T]) -> T | str:
     """Sets a contestant up; one that cannot be set up is left out, with the reason."""
     try:
         return make()

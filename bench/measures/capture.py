@@ -1,21 +1,23 @@
 """What storing a large tree costs: the first time, and again when nothing has changed."""
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.calls import Call, call
-from bench.contest import Turn, enter, take_turns
+from bench.contest import Contestant, Turn, enter, take_turns
 from bench.context import Bench
-from bench.results import OURS, Row, Wanted, compare
-from bench.workspace import environment, tool
+from bench.dvc import Dvc
+from bench.results import OURS, Aim, Row, Wanted, compare
+from bench.workspace import PAYLOADS, environment, tool
 
 NAME = "capture"
 FILES = 10_000
 _FILES_IN_A_FOLDER = 100
 _CPU, _WALL = "CPU", "wall"
-_GIT, _DIGESTS = "git", "`sha256sum`"
+_GIT, _DVC, _DIGESTS, _SCAN = "git", "DVC", "`sha256sum`", "a bare scan in Python"
 _SETTLED_S = 2.5
 """Neither git nor fetchml trusts the time stamps of a file that is younger when it is read."""
 
@@ -27,14 +29,26 @@ def measure(bench: Bench) -> list[Row]:
     _plant(tree, files)
     time.sleep(_SETTLED_S)
     repeat = bench.count(5, 2)
-    wanted = (Wanted(_CPU), Wanted(_WALL))
     digests = _digests(bench, tree)
-    first = {OURS: enter(lambda: _ours(bench, tree, again=False)), _GIT: enter(lambda: _git(bench, tree, again=False))}
-    title = f"first `fetchml sync` of {files} files, `git add`, `sha256sum` of all"
-    rows = compare(title, take_turns("first", {**first, _DIGESTS: digests}, repeat, warm_up=True), wanted)
-    again = {OURS: enter(lambda: _ours(bench, tree, again=True)), _GIT: enter(lambda: _git(bench, tree, again=True))}
-    title = f"`fetchml sync` of {files} unchanged files, `git add` and `git status`, `sha256sum` of all"
-    return rows + compare(title, take_turns("again", {**again, _DIGESTS: digests}, repeat, warm_up=True), wanted)
+    dvc = enter(lambda: Dvc(bench.folder / "capture-dvc", tree))
+    first = {
+        OURS: enter(lambda: _ours(bench, tree, again=False)),
+        _GIT: enter(lambda: _git(bench, tree, again=False)),
+        _DVC: _dvc(dvc, again=False),
+        _DIGESTS: digests,
+    }
+    title = f"first `fetchml sync` of {files} files, `git add`, `dvc add`, `sha256sum` of all"
+    rows = compare(title, take_turns("first", first, repeat, warm_up=True), (Wanted(_CPU), Wanted(_WALL)))
+    again = {
+        OURS: enter(lambda: _ours(bench, tree, again=True)),
+        _GIT: enter(lambda: _git(bench, tree, again=True)),
+        _DVC: _dvc(dvc, again=True),
+        _DIGESTS: digests,
+        _SCAN: _scan(bench, tree),
+    }
+    title = f"`fetchml sync` of {files} unchanged files, `git add` and `git status`, `dvc add` and `dvc status`"
+    wanted = (Wanted(_CPU, Aim("ratio", 2), (_SCAN,)), Wanted(_WALL))
+    return rows + compare(title, take_turns("again", again, repeat, warm_up=True), wanted)
 
 
 def _plant(tree: Path, files: int) -> None:
@@ -79,6 +93,23 @@ def _digests(bench: Bench, tree: Path) -> Turn:
     env = environment(HOME=bench.folder)
     words = ["sh", "-c", "find . -type f -print0 | xargs -0 sha256sum | tail -n 1"]
     return lambda _: _cost([call(words, env, tree)])
+
+
+def _dvc(dvc: Dvc | str, *, again: bool) -> Contestant:
+    if isinstance(dvc, str):
+        return dvc
+
+    def turn(_: int) -> dict[str, float]:
+        if not again:
+            dvc.forget()
+        return _cost([dvc.add(), dvc.status()] if again else [dvc.add()])
+
+    return turn
+
+
+def _scan(bench: Bench, tree: Path) -> Turn:
+    words = [sys.executable, "-I", str(PAYLOADS / "scan.py")]
+    return lambda _: _cost([call(words, environment(HOME=bench.folder), tree)])
 
 
 def _cost(calls: list[Call]) -> dict[str, float]:

@@ -283,7 +283,7 @@ class Bench:
             self.released.set()
 
     def remove(self) -> None:
-        """Frees the space of a run that was looked at: each keeps back what a full disk would need, and there are many."""
+        """Frees the disk: each keeps back what a full one would need, and there are many."""
         shutil.rmtree(self.root)
 
     # Looking

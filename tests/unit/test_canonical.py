@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.canonical import MAX_DEPTH, canonical_bytes, canonical_sha256
+from fetchml.canonical import MAX_DEPTH, canonical_bytes, canonical_sha256, plain_canonical_bytes
 from fetchml.errors import ConfigError
 
 
@@ -145,3 +145,19 @@ def test_the_form_is_json_of_the_same_value_whatever_the_order_of_keys(value):
     assert read == value
     assert canonical_bytes(dict(reversed(value.items()))) == form
     assert canonical_bytes(read) == form
+
+
+ASCII = st.characters(max_codepoint=0x7F)
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(ASCII, max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(ASCII, max_size=4), PLAIN, max_size=4))
+def test_a_plain_value_has_the_same_form_by_the_fast_way(value):
+    assert plain_canonical_bytes(value) == canonical_bytes(value)

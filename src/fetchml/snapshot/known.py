@@ -1,25 +1,29 @@
 """What is known of a project's files from the last time: which were read, and what their digests were.
 
 A file whose device, inode, size and time stamps are as they were is not read again. The cache is one file for each
-project: a line with the SHA-256 of the rest, then JSON. It is written best effort, and one that is damaged is none.
+project: a line with the SHA-256 of the rest, a line of JSON, then the paths. It is written best effort, and one that is
+damaged is none.
 """
 
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from fetchml import durable
-from fetchml.models.ids import is_digest
 
-_VERSION = 1
+_VERSION = 2
 _RACY_NS = 2_000_000_000
 """A file that was changed so shortly before it was read may be changed again without a trace: time stamps are coarse,
 two seconds at worst (git calls such files racily clean)."""
+
+_STAMP_FIELDS = 5
+_DIGITS = 64
 
 Stamp = tuple[int, int, int, int, int]
 """Device, inode, size in bytes, and when content and inode were changed, in nanoseconds."""
@@ -43,21 +47,28 @@ class KnownFiles:
             head, _, body = self._file(root).read_bytes().partition(b"\n")
             if hashlib.sha256(body).hexdigest().encode() != head:
                 return {}
-            value = cast("dict[str, Any]", json.loads(body))
+            about, _, names = body.partition(b"\n")
+            value = cast("dict[str, Any]", json.loads(about))
             if value["version"] != _VERSION or value["root"] != os.fspath(root):
                 return {}
-            return {
-                os.fsencode(path): ((device, inode, size, changed, altered), digest)
-                for path, device, inode, size, changed, altered, digest in value["files"]
-                if is_digest(digest)
-            }
+            paths = names.split(b"\0")[:-1]
+            stamps = cast("Iterable[Stamp]", zip(*[iter(value["stamps"])] * _STAMP_FIELDS, strict=True))
+            joined = cast("str", value["digests"])
+            digests = [joined[start : start + _DIGITS] for start in range(0, len(joined), _DIGITS)]
+            return dict(zip(paths, zip(stamps, digests, strict=True), strict=True))
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
     def save(self, root: Path, known: Known) -> None:
         """Replaces what is known of a project, if that can be done."""
-        files = [[os.fsdecode(path), *stamp, digest] for path, (stamp, digest) in known.items()]
-        body = json.dumps({"version": _VERSION, "root": os.fspath(root), "files": files}).encode()
+        about = {
+            "version": _VERSION,
+            "root": os.fspath(root),
+            "stamps": list(chain.from_iterable(stamp for stamp, _ in known.values())),
+            "digests": "".join(digest for _, digest in known.values()),
+        }
+        # Columns rather than rows, and names as the bytes they are: this is read by every command that captures.
+        body = json.dumps(about).encode() + b"\n" + b"".join(path + b"\0" for path in known)
         temporary = self.folder / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from fetchml.canonical import canonical_bytes
+from fetchml.canonical import plain_canonical_bytes
 from fetchml.errors import Corrupt
 from fetchml.models.ids import is_digest
 
@@ -55,7 +55,7 @@ class Tree:
     @property
     def canonical(self) -> bytes:
         """The bytes whose SHA-256 is the commit id."""
-        return canonical_bytes({"type": TREE_TYPE, "entries": [_as_json(entry) for entry in self.entries]})
+        return plain_canonical_bytes({"type": TREE_TYPE, "entries": [_as_json(entry) for entry in self.entries]})
 
     @property
     def size_bytes(self) -> int:

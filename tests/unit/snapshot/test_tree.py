@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fetchml.canonical import canonical_bytes
 from fetchml.errors import Corrupt
 from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, import_roots, make_tree, read_tree
 
@@ -43,6 +44,7 @@ def _fits_in_a_folder(entries: list[Entry]) -> bool:
 def test_what_was_written_is_read_back(entries: list[Entry]) -> None:
     tree = make_tree(entries)
     assert read_tree(tree.canonical) == tree
+    assert canonical_bytes(json.loads(tree.canonical)) == tree.canonical
     assert sorted(tree.entries, key=lambda entry: entry.path) == list(tree.entries)
     assert set(tree.entries) == set(entries)
 
