@@ -21,6 +21,8 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from fetchml import durable
 from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
 from fetchml.datasets.catalogue import Catalogue
+from fetchml.datasets.oversight import Oversight
 from fetchml.datasets.stat_cache import StatCache
 from fetchml.engine.choose import EngineSettings
 from fetchml.errors import NotFound
@@ -38,6 +41,7 @@ from fetchml.models.units import MIB
 from fetchml.objects.choose import ObjectSettings, locate, open_objects
 from fetchml.objects.port import ObjectStore
 from fetchml.objects.s3_place import Patience
+from fetchml.snapshot.capture import Observe
 from fetchml.snapshot.known import KnownFiles
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
@@ -109,6 +113,16 @@ class Home:
     def dataset_cache(self) -> StatCache:
         """What the files of datasets were found to hold."""
         return StatCache(self.path / "cache" / "datasets.sqlite")
+
+    def oversight(
+        self,
+        observe: Observe | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        within_s: float | None = None,
+    ) -> Oversight:
+        """Returns how the reading of data is watched over; see `Oversight`."""
+        asked = Oversight(silence_s=self.settings.datasets_timeout, within_s=within_s, observe=observe)
+        return asked if should_stop is None else replace(asked, should_stop=should_stop)
 
     @property
     def engines(self) -> EngineSettings:

@@ -27,7 +27,7 @@ class Dataset(Model):
     name: str = Field(description="Name")
     version: str = Field(description="Version")
     uri: str = Field(description="Where the data is")
-    checksum: Annotated[str, Field(pattern=CHECKSUM, description="sha256:... of the listing of its files")]
+    checksum: Annotated[str, Field(pattern=CHECKSUM, description="sha256:... or blake3:... of the listing")]
     size_bytes: int = Field(ge=0, description="Sum of the sizes of its files, in bytes")
     file_count: int = Field(ge=0, description="Files")
     sample_count: int | None = Field(default=None, ge=0, description="Samples, as whoever added it says")

@@ -4,9 +4,10 @@ import time
 
 from fetchml.datasets.catalogue import Dataset
 from fetchml.datasets.digest import Digest, differences, digest
+from fetchml.datasets.oversight import DATA_UNAVAILABLE, Oversight
 from fetchml.errors import FetchmlError
 from fetchml.home import Home
-from fetchml.models.dataset import DatasetSpec
+from fetchml.models.dataset import DatasetSpec, algorithm_of
 from fetchml.models.manifest import DatasetRecord
 from fetchml.models.plan import DatasetPlan
 from fetchml.preflight.check import Fault
@@ -14,7 +15,7 @@ from fetchml.preflight.check import Fault
 _SHOWN = 5
 
 
-def verify(item: DatasetPlan, home: Home) -> DatasetRecord | Fault:
+def verify(item: DatasetPlan, home: Home, oversight: Oversight) -> DatasetRecord | Fault:
     """Returns what was found of a dataset, or why the run cannot have it.
 
     Files that were not touched since they were hashed are not read again.
@@ -22,14 +23,22 @@ def verify(item: DatasetPlan, home: Home) -> DatasetRecord | Fault:
     Args:
         item: The dataset as the plan names it.
         home: The home folder.
+        oversight: How long it may take, and who may stop it.
+
+    Raises:
+        Unavailable: The data does not answer; the run can wait until it does.
+        Stopped: It was to be stopped.
     """
     started = time.monotonic()
-    asked = f"{item.name}@{item.version} {item.checksum}"
+    asked = f"{item.name} {item.checksum}"
     try:
         # By checksum alone: a version may have been added again under another number.
         entry = home.datasets.find(DatasetSpec(item.name, checksum=item.checksum))
-        found = digest(entry.path, home.dataset_cache)
+        algorithm = algorithm_of(item.checksum)
+        found = digest(entry.path, home.dataset_cache, algorithm=algorithm, oversight=oversight)
     except FetchmlError as error:
+        if error.code == DATA_UNAVAILABLE:
+            raise
         actual = ": ".join(filter(None, (error.summary, error.detail)))
         return Fault("dataset", asked, actual, error.hint or "")
     if found.checksum != item.checksum:
@@ -42,7 +51,7 @@ def verify(item: DatasetPlan, home: Home) -> DatasetRecord | Fault:
         )
     return DatasetRecord(
         name=item.name,
-        version=item.version,
+        version=entry.version,
         uri=entry.uri,
         checksum=found.checksum,
         size_bytes=found.size_bytes,

@@ -7,7 +7,9 @@ from fetchml.datasets.catalogue import Dataset
 from fetchml.datasets.digest import differences, digest
 from fetchml.errors import Corrupt
 from fetchml.home import Home
+from fetchml.models.dataset import algorithm_of
 from fetchml.service.dataset_info import dataset_info
+from fetchml.snapshot.capture import Observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +33,24 @@ class Verification:
         return 0 if self.ok else Corrupt.exit_code
 
 
-def verify_dataset(settings: Settings, target: str) -> Verification:
+def verify_dataset(settings: Settings, target: str, observe: Observe | None = None) -> Verification:
     """Compares a dataset with its checksum; every byte is read, whatever the stat of a file says.
 
     Args:
         settings: The settings of this call.
         target: The dataset; see `dataset_info`.
+        observe: Told now and then how far the reading is.
 
     Raises:
         NotFound: There is no such dataset, or nothing where it is.
         Refused: A part cannot be read.
-        Unavailable: It keeps changing.
+        Unavailable: It keeps changing, or does not answer.
     """
     entry = dataset_info(settings, target)
-    found = digest(entry.path)
+    home = Home(settings)
+    found = digest(entry.path, algorithm=algorithm_of(entry.checksum), oversight=home.oversight(observe))
     if found.checksum == entry.checksum:
         return Verification(entry, found.checksum, ())
-    listing = Home(settings).datasets.listing(entry)
+    listing = home.datasets.listing(entry)
     changes = tuple(differences(listing, found.listing)) if listing is not None else ()
     return Verification(entry, found.checksum, changes)

@@ -294,9 +294,9 @@ def _dataset(text: str, home: Home, *, isolates: bool) -> DatasetPlan:
     """Returns what a spec means today. The worker compares the content, before the start."""
     spec = parse_spec(text)
     found = home.datasets.find(spec)
-    check_present(found.path)
+    check_present(found.path, home.oversight())
     mount = spec.mount or (default_mount(found.name) if isolates else None)
-    return DatasetPlan(name=found.name, version=found.version, checksum=found.checksum, mount=mount)
+    return DatasetPlan(name=found.name, checksum=found.checksum, mount=mount)
 
 
 def _image(chosen: Chosen, configuration: Configuration) -> ImagePlan | None:

@@ -6,6 +6,7 @@ import typer
 
 from fetchml.cli import session
 from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.progress import Teller
 
 if TYPE_CHECKING:
     from fetchml.datasets.catalogue import Dataset
@@ -30,13 +31,27 @@ def add(
         str | None, typer.Option("--version", metavar="TEXT", help="Version.  [default: the next number]")
     ] = None,
     samples: Annotated[int | None, typer.Option("--samples", metavar="N", min=0, help="Samples it has.")] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            "--algorithm",
+            metavar="sha256|blake3",
+            help="What to hash with; blake3 is faster.  [default: as the latest version, else sha256]",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Read data and enter it in the catalogue. Changed data becomes a new version."""
     from fetchml.service.dataset_add import add_dataset
 
-    added = add_dataset(configuration().settings, name, path, version=version, samples=samples)
+    settings = configuration().settings
+    try:
+        added = add_dataset(
+            settings, name, path, version=version, samples=samples, algorithm=algorithm, observe=Teller().tell
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; nothing was added, what was read is remembered") from None
     if json:
         session.print_json({"schema_version": 1, **_as_json(added.dataset), "created": added.created})
     else:
@@ -93,7 +108,11 @@ def verify(target: Target, json: Json = False, quiet: Quiet = False) -> int:
     """Read every byte of a dataset and compare it with its checksum. Exit 7 if it has changed."""
     from fetchml.service.dataset_verify import verify_dataset
 
-    done = verify_dataset(configuration().settings, target)
+    settings = configuration().settings
+    try:
+        done = verify_dataset(settings, target, Teller().tell)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; nothing was compared") from None
     if json:
         session.print_json(
             {
