@@ -1,12 +1,13 @@
 """Datasets as a user meets them, up to a run of the process engine that reads one."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.calls import User, is_refused
+from cli.calls import UNPRIVILEGED, User, is_refused
 
 DIRECT: dict[str, str | None] = {"FETCHML_EXECUTION_MODE": "direct"}
 READS = """\
@@ -236,6 +237,8 @@ def test_data_that_changes_under_a_run_is_told_everywhere(user: User, data: Path
     told = "the dataset `mnist` changed during the run: a.txt: changed"
     assert told in user.call("info", run_id).out
     assert told in user.call("status", run_id).out
+    assert "ok, but data changed during the run" in user.call("status").out
+    assert user.call("status", "--json").json()["runs"][0]["data_changed"] == 1
     checked = user.call("validate", run_id)
     assert (checked.code, "wrong  dataset:mnist" in checked.out, "seal" in checked.out) == (7, True, False)
     assert user.call("dataset", "verify", "mnist").code == 7
@@ -249,3 +252,30 @@ def test_the_check_after_a_run_can_be_left_out(user: User, data: Path) -> None:
     (item,) = manifest(user, run_id)["datasets"]
     assert item["after"] is None
     assert user.call("validate", run_id).code == 0
+
+
+def test_one_file_that_cannot_be_read_is_named_and_nothing_is_added(user: User, data: Path) -> None:
+    (data / "secret.txt").write_text("s")
+    (data / "secret.txt").chmod(0)
+    done = user.call("dataset", "add", "mnist", str(data), before=UNPRIVILEGED)
+    is_refused(done, 5, "a part of the dataset", "secret.txt: Permission denied")
+    assert user.call("dataset", "list", "--json").json()["datasets"] == []
+
+
+@pytest.mark.parametrize(
+    "spec", ["{data}", "mnist@", "mnist@sha256:", "mnist@sha1:" + "0" * 40, "mnist@ 1", "../mnist"]
+)
+def test_a_run_reads_nothing_without_a_checksum(user: User, data: Path, spec: str) -> None:
+    add(user, "mnist", str(data))
+    is_refused(user.call("queue", "--data", spec.format(data=data), "train.py"), 2, "is not a dataset")
+
+
+def test_links_devices_and_pipes_are_left_out_aloud(user: User, data: Path) -> None:
+    plain = add(user, "mnist", str(data))["checksum"]
+    (data / "out").symlink_to("/etc/passwd")
+    (data / "up").symlink_to("../home")
+    os.mkfifo(data / "pipe")
+    done = user.call("dataset", "add", "mnist", str(data), "--version", "odd", "--json")
+    assert done.json()["checksum"] == plain
+    assert [text.split(":")[1].strip() for text in done.json()["warnings"]] == ["out", "pipe", "up"]
+    assert done.err.count("warning: left out") == 3

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fetchml.datasets.hashing import Reader, absolute_path, new_hash
+from fetchml.datasets.hashing import Reader, new_hash
 from fetchml.datasets.oversight import Oversight, Tally, overseen
 from fetchml.datasets.scan import SHOWN, Scan, is_unchanged, scan, status_of, total_bytes
 from fetchml.datasets.stat_cache import StatCache, size_of
@@ -134,18 +134,12 @@ def _missing(
     tally: Tally,
 ) -> list[bytes]:
     """Fills in what the cache knows and returns the files that have to be read."""
-    missing = [path for path in found.files if path not in known]
-    if cache is None:
-        return missing
-    asked = ((absolute_path(place, path), found.files[path]) for path in missing)
-    unknown: list[bytes] = []
-    for path, value in zip(missing, cache.look_up(asked, algorithm), strict=True):
-        if value is None:
-            unknown.append(path)
-        else:
-            known[path] = value
-            tally.known(size_of(found.files[path]))
-    return unknown
+    if cache is not None:
+        for path, stamped, value in cache.known(place, algorithm):
+            if path not in known and found.files.get(path) == stamped:
+                known[path] = value
+                tally.known(size_of(stamped))
+    return [path for path in found.files if path not in known]
 
 
 def _digest(

@@ -97,7 +97,7 @@ class Reader:
             self._tally.stop()
 
     def _one(self, path: bytes, expected: bytes, known: dict[bytes, bytes], buffer: memoryview) -> None:
-        absolute = absolute_path(self._place, path)
+        absolute = self._place + b"/" + path if path else self._place
         read_at_ns = time.time_ns()
         try:
             found = self._digest(absolute, buffer)
@@ -139,8 +139,3 @@ class Reader:
                 return
             fresh, self._fresh = self._fresh, []
         self._cache.remember(fresh, self._algorithm)
-
-
-def absolute_path(place: bytes, path: bytes) -> bytes:
-    """Returns where a file of a dataset is; the empty path is the dataset itself."""
-    return place + b"/" + path if path else place

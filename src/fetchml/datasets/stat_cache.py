@@ -6,8 +6,9 @@ A cache and nothing else: where it cannot be read or written, files are hashed a
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 _SETTLED_NS = 2_000_000_000
@@ -19,7 +20,9 @@ _TABLE = (
 )
 _OLD_TABLE = "DROP TABLE IF EXISTS files"
 """From when there was one algorithm."""
-_FIND = "SELECT digest FROM digests WHERE path = ? AND algorithm = ? AND stamp = ?"
+_FIND = "SELECT path, stamp, digest FROM digests WHERE path = ? AND algorithm = ?"
+_FIND_BELOW = "SELECT path, stamp, digest FROM digests WHERE path > ? AND path < ? AND algorithm = ?"
+"""`0` comes after `/`: between the two is everything below a folder."""
 _MAX_ROWS = 5_000_000
 _DIGEST_BYTES = 32
 _STAMP = struct.Struct("<5Q")
@@ -36,28 +39,27 @@ class StatCache:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def look_up(self, files: Iterable[tuple[bytes, bytes]], algorithm: str) -> Iterator[bytes | None]:
-        """Yields the digest of each file if it was not touched since it was hashed, else None; in their order.
+    def known(self, place: bytes, algorithm: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yields what is known of a file, or of the files below a folder: path below it, stamp and digest.
+
+        One query for all, because one for each file costs more than looking at the file.
 
         Args:
-            files: Absolute path and stamp of each file.
-            algorithm: What it was hashed with.
+            place: The absolute path.
+            algorithm: What the files were hashed with.
         """
-        connection = self._open() if self._path.exists() else None
+        if not self._path.exists():
+            return
+        below = place + b"/"
         try:
-            for path, stamped in files:
-                digest = None
-                if connection is not None:
-                    try:
-                        row = connection.execute(_FIND, (path, algorithm, stamped)).fetchone()
-                        digest = row[0] if row is not None else None
-                    except sqlite3.Error:
-                        connection.close()
-                        connection = None
-                yield digest if isinstance(digest, bytes) and len(digest) == _DIGEST_BYTES else None
-        finally:
-            if connection is not None:
-                connection.close()
+            with closing(sqlite3.connect(self._path, timeout=10, isolation_level=None)) as connection:
+                alone = connection.execute(_FIND, (place, algorithm))
+                inside = connection.execute(_FIND_BELOW, (below, place + b"0", algorithm))
+                for path, stamped, digest in chain(alone, inside):
+                    if len(digest) == _DIGEST_BYTES:
+                        yield path[len(below) :], stamped, digest
+        except (sqlite3.Error, TypeError):
+            return
 
     def remember(self, digests: Sequence[tuple[bytes, bytes, bytes]], algorithm: str) -> None:
         """Keeps digests of files that had settled when they were read; see `is_settled`.
@@ -84,12 +86,6 @@ class StatCache:
                 self._path.unlink(missing_ok=True)
         except OSError:
             return
-
-    def _open(self) -> sqlite3.Connection | None:
-        try:
-            return sqlite3.connect(self._path, timeout=10, isolation_level=None)
-        except sqlite3.Error:
-            return None
 
 
 def stamp(status: os.stat_result) -> bytes:

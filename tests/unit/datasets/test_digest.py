@@ -394,3 +394,14 @@ def test_a_share_that_says_its_server_is_gone_can_be_tried_again(
     with pytest.raises(Unavailable) as caught:
         check_present(data)
     assert (caught.value.code, caught.value.detail) == ("data-unavailable", os.strerror(number))
+
+
+def test_the_cache_keeps_neighbours_apart(tmp_path: Path, cache: StatCache) -> None:
+    """Names that sort between a folder and what is in it, and a file of the same content."""
+    names = ("data", "data-old", "data.d", "data0", "dat", "data/inner")
+    folders = [write(tmp_path / name, {"a": name.encode(), "b": b"same"}) for name in names]
+    expected = [digest(folder).listing for folder in folders]
+    for _ in range(2):
+        assert [digest(folder, cache).listing for folder in folders] == expected
+    assert [digest(folder, cache).hashed_count for folder in folders] == [0] * len(folders)
+    assert [digest(folders[0] / "a", cache).hashed_count for _ in range(2)] == [0, 0]
