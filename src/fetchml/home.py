@@ -9,6 +9,7 @@
 <home>/cache/uv/      packages, shared by all builds
 <home>/cache/datasets.sqlite  what the files of datasets were found to hold
 <home>/cache/uploads/ what is on its way to a bucket
+<home>/cache/datasets/  copies of datasets
 <home>/cache/trees/   which files of a project were read, and what they were
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
@@ -33,6 +34,7 @@ from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
 from fetchml.datasets.catalogue import Catalogue
 from fetchml.datasets.oversight import Oversight
+from fetchml.datasets.staging import Limits, Staging
 from fetchml.datasets.stat_cache import StatCache
 from fetchml.engine.choose import EngineSettings
 from fetchml.errors import NotFound
@@ -45,6 +47,7 @@ from fetchml.snapshot.capture import Observe
 from fetchml.snapshot.known import KnownFiles
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
+from fetchml.store.readers import Readers, readers
 
 _RESERVE = "reserve"
 _RESERVE_BYTES = 16 * MIB
@@ -123,6 +126,16 @@ class Home:
         """Returns how the reading of data is watched over; see `Oversight`."""
         asked = Oversight(silence_s=self.settings.datasets_timeout, within_s=within_s, observe=observe)
         return asked if should_stop is None else replace(asked, should_stop=should_stop)
+
+    @property
+    def staging(self) -> Staging:
+        """The copies of datasets on this host."""
+        limits = Limits(self.settings.datasets_cache_ttl, self.settings.datasets_cache_max_bytes)
+        return Staging(self.path / "cache" / "datasets", limits, lambda checksum: self.readers().is_read(checksum))
+
+    def readers(self) -> Readers:
+        """Returns which runs that have not ended read which dataset, as it is now."""
+        return readers(self.store, self.settings.store)
 
     @property
     def engines(self) -> EngineSettings:

@@ -56,7 +56,12 @@ def test_a_dataset_is_added_listed_shown_and_removed(user: User, data: Path) -> 
 
 def test_what_cannot_be_a_dataset_is_refused(user: User, data: Path) -> None:
     is_refused(user.call("dataset", "add", "a", str(user.path / "missing")), 3, "there is nothing at")
-    is_refused(user.call("dataset", "add", "a", "s3://bucket/key"), 2, "not supported yet")
+    is_refused(user.call("dataset", "add", "a", "gs://bucket/key"), 2, "not supported yet")
+    is_refused(user.call("dataset", "add", "a", "s3://bucket/key"), 2, "there are no credentials for S3")
+    is_refused(user.call("dataset", "add", "a", "s3://B/key"), 2, "is not the address of a dataset")
+    is_refused(user.call("dataset", "add", "a", "s3://bucket/../x"), 2, "is not the address of a dataset")
+    is_refused(user.call("dataset", "add", "a", "s3://me:secret@bucket/x"), 2, "may not hold credentials")
+    is_refused(user.call("dataset", "add", "a", "s3://bucket/x", "--stage", "always"), 2, "`--stage` is for folders")
     is_refused(user.call("dataset", "add", "../a", str(data)), 2, "not accepted as the name")
     is_refused(user.call("dataset", "add", "a", str(data), "--version", "sha256"), 2, "not accepted as the version")
     is_refused(user.call("dataset", "add", "a", "/dev/null"), 5, "neither a file nor a folder")

@@ -54,7 +54,7 @@ def benches(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Make
         item = DatasetPlan(name="mnist", checksum=found.checksum, mount="/data/mnist")
         bench = make(plan_changes={"datasets": (item,)}, scripts={"train": payload}, **more)
         catalogue = Catalogue(bench.settings.store / "datasets")
-        catalogue.add("mnist", data, found, version="v1", samples=None, by="ada", now=datetime.now(UTC))
+        catalogue.add("mnist", data.as_uri(), found, version="v1", samples=None, by="ada", now=datetime.now(UTC))
         return bench
 
     return made

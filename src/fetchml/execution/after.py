@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from fetchml.datasets.catalogue import path_of
 from fetchml.datasets.digest import digest
 from fetchml.datasets.oversight import Stopped
 from fetchml.errors import FetchmlError, NotFound
 from fetchml.execution.data import what_changed
+from fetchml.execution.staged import place_of
 from fetchml.home import Home
 from fetchml.models.dataset import DatasetSpec, algorithm_of
 from fetchml.models.manifest import DatasetCheck, DatasetOutcome, DatasetRecord, RunManifest
@@ -76,7 +76,7 @@ class LookBack:
         self, record: DatasetRecord, within_s: float, stop: Callable[[], bool] | None, *, is_full: bool
     ) -> dict[str, Any]:
         found = digest(
-            path_of(record.uri),
+            place_of(record, self._home),
             None if is_full else self._home.dataset_cache,
             algorithm=algorithm_of(record.checksum),
             oversight=self._home.oversight(should_stop=stop, within_s=max(0.0, within_s)),

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from fetchml import durable
 from fetchml.containers import ContainerSpec, Devices, Job, Sources, container_spec
-from fetchml.datasets.catalogue import path_of
 from fetchml.datasets.oversight import Stopped
 from fetchml.diagnosis import EndFacts
 from fetchml.durable import STORAGE_FULL
@@ -29,6 +28,7 @@ from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
 from fetchml.execution.sealing import clean, seal_run
+from fetchml.execution.staged import place_of
 from fetchml.execution.stall import clear_stall
 from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
@@ -368,7 +368,7 @@ class Attempt:
             output_max_bytes=home.settings.output_max_bytes,
             interpreter=prepared.environment.interpreter,
             import_roots=import_roots(prepared.tree),
-            datasets={item.name: path_of(item.uri) for item in self.manifest.datasets},
+            datasets={item.name: place_of(item, home) for item in self.manifest.datasets},
         )
         return container_spec(job, self.engine.places(self.name, self.run_folder.results, self.folder.inbox, support))
 

@@ -156,7 +156,10 @@ class DatasetRecord(Model):
     )
     size_bytes: int = Field(ge=0, description="Sum of the sizes of its files, in bytes")
     mount: str | None = Field(default=None, description="Path in the container; null for a plain process")
-    fetched_via: Literal["in-place"] = Field(default="in-place", description="How it came to the host")
+    fetched_via: Literal["in-place", "copy", "download", "cache"] = Field(
+        description="in-place: read where it is; copy: copied to the host for this run; download: from a bucket;"
+        " cache: an earlier copy on the host",
+    )
     verified_via: Literal["stat-cache", "full-hash"] = Field(
         description="stat-cache: no file was touched since it was hashed; full-hash: what was touched was read"
     )

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from fetchml.config.settings import Settings
 from fetchml.datasets.catalogue import Dataset
+from fetchml.datasets.choose import open_bucket
 from fetchml.datasets.digest import differences, digest
+from fetchml.datasets.listing import checksum_of
 from fetchml.errors import Corrupt
 from fetchml.home import Home
 from fetchml.models.dataset import algorithm_of
@@ -46,11 +48,15 @@ def verify_dataset(settings: Settings, target: str, observe: Observe | None = No
         Refused: A part cannot be read.
         Unavailable: It keeps changing, or does not answer.
     """
-    entry = dataset_info(settings, target)
-    home = Home(settings)
-    found = digest(entry.path, algorithm=algorithm_of(entry.checksum), oversight=home.oversight(observe))
-    if found.checksum == entry.checksum:
-        return Verification(entry, found.checksum, ())
-    listing = home.datasets.listing(entry)
-    changes = tuple(differences(listing, found.listing)) if listing is not None else ()
-    return Verification(entry, found.checksum, changes)
+    entry, home = dataset_info(settings, target), Home(settings)
+    before, algorithm = home.datasets.listing(entry), algorithm_of(entry.checksum)
+    if entry.path is None:
+        listing = open_bucket(entry.uri, home.object_settings).listing(algorithm)
+        checksum = checksum_of(listing, algorithm)
+    else:
+        found = digest(entry.path, algorithm=algorithm, oversight=home.oversight(observe))
+        listing, checksum = found.listing, found.checksum
+    if checksum == entry.checksum:
+        return Verification(entry, checksum, ())
+    changes = tuple(differences(before, listing)) if before is not None else ()
+    return Verification(entry, checksum, changes)

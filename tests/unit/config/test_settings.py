@@ -15,7 +15,14 @@ def test_every_setting_has_a_key_a_kind_and_a_meaning():
     assert len(by_key()) == len(fields(Settings))
 
 
-_IN_SECONDS = ("stop_grace", "worker.poll", "objects.s3.timeout", "datasets.check_limit", "datasets.timeout")
+_IN_SECONDS = (
+    "stop_grace",
+    "worker.poll",
+    "objects.s3.timeout",
+    "datasets.check_limit",
+    "datasets.timeout",
+    "datasets.cache.ttl",
+)
 
 
 @pytest.mark.parametrize("key", [key for key in by_key() if key not in ("env", "dataset_specs")])

@@ -1,5 +1,6 @@
 """`fetchml dataset`."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,15 @@ app = command_app("Data that runs read, by name and checksum.")
 
 _SHOWN = 20
 
+
+class WhenStaged(StrEnum):
+    """When runs get a copy."""
+
+    NEVER = "never"
+    REMOTE = "remote"
+    ALWAYS = "always"
+
+
 Target = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A dataset; without a version, the latest.")]
 
 
@@ -26,7 +36,9 @@ def _group() -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="File or folder; it stays where it is.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="File or folder, which stays where it is, or s3://BUCKET/PREFIX.")
+    ],
     version: Annotated[
         str | None, typer.Option("--version", metavar="TEXT", help="Version.  [default: the next number]")
     ] = None,
@@ -39,16 +51,30 @@ def add(
             help="What to hash with; blake3 is faster.  [default: as the latest version, else sha256]",
         ),
     ] = None,
+    stage: Annotated[
+        WhenStaged | None,
+        typer.Option(
+            "--stage",
+            metavar="WHEN",
+            help="never, remote or always: when a run gets a copy on its host.  [default: as `datasets.stage` says]",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Read data and enter it in the catalogue. Changed data becomes a new version."""
     from fetchml.service.dataset_add import add_dataset
 
-    settings = configuration().settings
     try:
         added = add_dataset(
-            settings, name, path, version=version, samples=samples, algorithm=algorithm, observe=Teller().tell
+            configuration().settings,
+            name,
+            place,
+            version=version,
+            samples=samples,
+            algorithm=algorithm,
+            stage=None if stage is None else stage.value,
+            observe=Teller().tell,
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; nothing was added, what was read is remembered") from None
@@ -80,11 +106,11 @@ def list_all(json: Json = False, quiet: Quiet = False) -> None:
                 str(item.file_count),
                 "-" if item.sample_count is None else str(item.sample_count),
                 item.checksum[:23],
-                session.safe(str(item.path)),
+                session.safe(item.place),
             )
             for item in found
         ]
-        session.print_line(session.table(("NAME", "VERSION", "SIZE", "FILES", "SAMPLES", "CHECKSUM", "PATH"), rows))
+        session.print_line(session.table(("NAME", "VERSION", "SIZE", "FILES", "SAMPLES", "CHECKSUM", "PLACE"), rows))
     else:
         session.note("there are no datasets; `fetchml dataset add NAME PATH` adds one")
 
@@ -147,7 +173,7 @@ def rm(target: Target, json: Json = False, quiet: Quiet = False) -> None:
     if json:
         session.print_json({"schema_version": 1, **_as_json(gone)})
     else:
-        session.print_line(f"removed {gone} from the catalogue; the data stays at {session.safe(str(gone.path))}")
+        session.print_line(f"removed {gone} from the catalogue; the data stays at {session.safe(gone.place)}")
 
 
 def _show(item: "Dataset") -> None:
@@ -159,11 +185,12 @@ def _show(item: "Dataset") -> None:
         ("dataset", str(item)),
         ("checksum", item.checksum),
         ("size", f"{format_size(item.size_bytes)} in {plural(item.file_count, 'file')}{samples}"),
-        ("path", str(item.path)),
+        ("place", item.place),
+        *((("stage", item.stage),) if item.stage else ()),
         ("added", f"{item.added_at:%Y-%m-%d %H:%M} UTC by {item.added_by}"),
     )
 
 
 def _as_json(item: "Dataset") -> dict[str, object]:
     value = item.model_dump(mode="json")
-    return {**value, "path": str(item.path)}
+    return {**value, "stage": item.stage, "path": None if item.path is None else str(item.path)}
