@@ -9,6 +9,7 @@
 <home>/cache/uv/      packages, shared by all builds
 <home>/cache/datasets.sqlite  what the files of datasets were found to hold
 <home>/cache/uploads/ what is on its way to a bucket
+<home>/cache/datasets/  copies of datasets
 <home>/cache/trees/   which files of a project were read, and what they were
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
@@ -21,6 +22,8 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +33,8 @@ from fetchml import durable
 from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
 from fetchml.datasets.catalogue import Catalogue
+from fetchml.datasets.oversight import Oversight
+from fetchml.datasets.staging import Limits, Staging
 from fetchml.datasets.stat_cache import StatCache
 from fetchml.engine.choose import EngineSettings
 from fetchml.errors import NotFound
@@ -38,9 +43,11 @@ from fetchml.models.units import MIB
 from fetchml.objects.choose import ObjectSettings, locate, open_objects
 from fetchml.objects.port import ObjectStore
 from fetchml.objects.s3_place import Patience
+from fetchml.snapshot.capture import Observe
 from fetchml.snapshot.known import KnownFiles
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
+from fetchml.store.readers import Readers, readers
 
 _RESERVE = "reserve"
 _RESERVE_BYTES = 16 * MIB
@@ -109,6 +116,26 @@ class Home:
     def dataset_cache(self) -> StatCache:
         """What the files of datasets were found to hold."""
         return StatCache(self.path / "cache" / "datasets.sqlite")
+
+    def oversight(
+        self,
+        observe: Observe | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        within_s: float | None = None,
+    ) -> Oversight:
+        """Returns how the reading of data is watched over; see `Oversight`."""
+        asked = Oversight(silence_s=self.settings.datasets_timeout, within_s=within_s, observe=observe)
+        return asked if should_stop is None else replace(asked, should_stop=should_stop)
+
+    @property
+    def staging(self) -> Staging:
+        """The copies of datasets on this host."""
+        limits = Limits(self.settings.datasets_cache_ttl, self.settings.datasets_cache_max_bytes)
+        return Staging(self.path / "cache" / "datasets", limits, lambda checksum: self.readers().is_read(checksum))
+
+    def readers(self) -> Readers:
+        """Returns which runs that have not ended read which dataset, as it is now."""
+        return readers(self.store, self.settings.store)
 
     @property
     def engines(self) -> EngineSettings:

@@ -111,6 +111,7 @@ def test_keys(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_datasets(stored: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").touch()
     shown = example("fetchml dataset add")
     assert shape(printed(capsys, "dataset", "add", "mnist", str(tmp_path / "data"))) == shape(shown)
     assert shape(printed(capsys, "dataset", "list")) == shape(example("fetchml dataset list"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography", "minio")
+HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography", "minio", "blake3")
 PYDANTIC = "pydantic"
 
 REPORT = (

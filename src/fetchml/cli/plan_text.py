@@ -46,7 +46,7 @@ def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
 
 def _dataset(item: "DatasetPlan") -> str:
     place = f" at {item.mount}" if item.mount else ""
-    return f"{item.name}@{item.version} ({item.checksum[:19]}){place}"
+    return f"{item.name} ({item.checksum[:19]}){place}"
 
 
 def show_rows(*rows: tuple[str, str]) -> None:

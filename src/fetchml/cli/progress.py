@@ -10,6 +10,9 @@ from fetchml.cli import session
 if TYPE_CHECKING:
     from fetchml.config.settings import Settings
     from fetchml.models.manifest import RunManifest
+    from fetchml.snapshot.capture import Progress
+
+_TOLD_EVERY_S = 2.0
 
 STATE_STYLES = {
     "queued": ("yellow",),
@@ -40,7 +43,14 @@ def describe(manifest: "RunManifest") -> str:
         text += f"  after {format_duration(used.wall_s)}"
     if manifest.diagnosis is not None and manifest.status.state != "completed":
         text += f"  {session.safe(manifest.diagnosis.summary)}"
-    return text
+    drifted = drift(manifest)
+    return f"{text}  {session.style(drifted, 'yellow', stream=sys.stderr)}" if drifted else text
+
+
+def drift(manifest: "RunManifest") -> str:
+    """Returns which datasets changed under a run, in words; empty if none did."""
+    names = ", ".join(session.safe(item.name) for item in manifest.datasets if item.drifted)
+    return f"data changed during the run: {names}" if names else ""
 
 
 def wait_with_progress(
@@ -61,3 +71,24 @@ def wait_with_progress(
 def exit_code(manifests: "Sequence[RunManifest]") -> int:
     """Returns 0 if all runs completed, else 1."""
     return 0 if all(manifest.status.state == "completed" for manifest in manifests) else 1
+
+
+class Teller:
+    """Says now and then how far the reading of files has come; nothing if it is quick."""
+
+    def __init__(self) -> None:
+        self._began = self._told_at = time.monotonic()
+
+    def tell(self, progress: "Progress") -> None:
+        """Tells a state, if the last one is long ago."""
+        from fetchml.models.units import format_size
+
+        now = time.monotonic()
+        if now - self._told_at < _TOLD_EVERY_S:
+            return
+        self._told_at = now
+        rate = progress.size_bytes / (now - self._began)
+        session.note(
+            f"{progress.files} of {progress.total_files} files, {format_size(progress.size_bytes)} of "
+            f"{format_size(progress.total_bytes)}, {format_size(int(rate))}/s"
+        )

@@ -44,7 +44,7 @@ Env = Annotated[
 Data = Annotated[
     list[str] | None,
     typer.Option(
-        "--data", metavar="NAME", help="Dataset it reads, as NAME[@VERSION or @sha256:...][:/mount]; repeatable."
+        "--data", metavar="NAME", help="Dataset it reads, as NAME[@VERSION or @CHECKSUM][:/mount]; repeatable."
     ),
 ]
 Note = Annotated[str | None, typer.Option("--note", metavar="TEXT", help="Why you queue it.")]

@@ -231,7 +231,7 @@ class Folder:
 class Datasets:
     """Datasets as a list of specs; from text, separated by commas or blanks, which no spec holds."""
 
-    expected = "a list of `NAME[@VERSION or @sha256:...][:/mount]`"
+    expected = "a list of `NAME[@VERSION or @CHECKSUM][:/mount]`"
 
     def from_text(self, text: str) -> object:
         if text.lower() in _NOTHING:

@@ -13,8 +13,8 @@ CREDENTIALS_HINT = (
     " or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
 
-_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_URL = re.compile(rf"s3://(?P<bucket>{_BUCKET})(?P<prefix>(?:/[A-Za-z0-9._=-]+)*)/?", re.ASCII)
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_URL = re.compile(rf"s3://(?P<bucket>{BUCKET})(?P<prefix>(?:/[A-Za-z0-9._=-]+)*)/?", re.ASCII)
 _ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+(?::[0-9]{1,5})?", re.ASCII)
 _SECRET_KEY = re.compile(r"objects\..*(?:key|secret|token|password|credential)")
 _REGION = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

@@ -113,6 +113,49 @@ class Settings:
     dataset_specs: tuple[str, ...] = _setting(
         "dataset_specs", Datasets(), (), "Datasets of runs, which `--data` adds to or replaces by name"
     )
+    datasets_stage: str = _setting(
+        "datasets.stage",
+        Choice("never", "remote", "always"),
+        "never",
+        "Which datasets in folders are copied to this host before a run reads them: remote is those on NFS, SMB and"
+        " the like",
+        Scope.HOST,
+    )
+    datasets_cache_ttl: int | None = _setting(
+        "datasets.cache.ttl",
+        DurationKind(optional=True),
+        30 * 24 * 3600,
+        "Time since its last use after which the copy of a dataset is removed; none: no limit",
+        Scope.HOST,
+    )
+    datasets_cache_max_bytes: int | None = _setting(
+        "datasets.cache.max_size",
+        Size(optional=True),
+        None,
+        "Space for all copies of datasets; those not used for longest go first; none: as much as the disk has",
+        Scope.HOST,
+    )
+    datasets_check_after: str = _setting(
+        "datasets.check_after",
+        Choice("never", "stat", "full"),
+        "stat",
+        "How datasets are compared again after a run; stat: what was touched is read; full: all is read",
+        Scope.HOST,
+    )
+    datasets_check_limit: int = _setting(
+        "datasets.check_limit",
+        DurationKind(),
+        60,
+        "Time that comparing after a run may take, which its seal waits for; the record says if it did not do",
+        Scope.HOST,
+    )
+    datasets_timeout: int = _setting(
+        "datasets.timeout",
+        DurationKind(),
+        60,
+        "Time without a byte and without an entry of a folder after which data counts as gone",
+        Scope.HOST,
+    )
     seal_sign: bool = _setting("seal.sign", Flag(), False, "Sign the records of new runs with the key of this host")
     output_max_bytes: int = _setting(
         "output.max_size", Size(), GIB, "Output kept of a run; the rest is dropped, with a mark", Scope.HOST

@@ -1,8 +1,8 @@
 """The catalogue of datasets: `<store>/datasets/<name>/<version>.json`, and beside it `<version>.listing`.
 
-An entry says where data is and what it holds; the data stays where it is. The listing names every file with its digest,
-so that a difference can be told file by file; its own SHA-256 is the checksum. It is written first: an entry without
-one does not exist.
+An entry says where data is and what it holds; the data stays where it is, on this host or in a bucket. The listing
+names every file with its digest, so that a difference can be told file by file; its own SHA-256 is the checksum. It is
+written first: an entry without one does not exist.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,14 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, ValidationError
 
 from fetchml import durable
+from fetchml.datasets.bucket_url import is_bucket_url
 from fetchml.datasets.digest import Digest
 from fetchml.errors import ConfigError, Conflict, Corrupt, NotFound
 from fetchml.models.base import Model, UtcTime
 from fetchml.models.dataset import CHECKSUM, DatasetSpec, check_name
+
+Stage = Literal["never", "remote", "always"]
+"""When the data of a folder is copied to the host of a run: remote is if its file system is on another machine."""
 
 
 class Dataset(Model):
@@ -27,18 +31,28 @@ class Dataset(Model):
     name: str = Field(description="Name")
     version: str = Field(description="Version")
     uri: str = Field(description="Where the data is")
-    checksum: Annotated[str, Field(pattern=CHECKSUM, description="sha256:... of the listing of its files")]
+    checksum: Annotated[str, Field(pattern=CHECKSUM, description="sha256:... or blake3:... of the listing")]
     size_bytes: int = Field(ge=0, description="Sum of the sizes of its files, in bytes")
     file_count: int = Field(ge=0, description="Files")
     sample_count: int | None = Field(default=None, ge=0, description="Samples, as whoever added it says")
     added_at: UtcTime = Field(description="When it was added")
     added_by: str = Field(description="Who added it")
     warnings: tuple[str, ...] = Field(default=(), description="What was left out, and what is odd")
+    stage: Stage | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="When it is copied to the host of a run; left out where the host's setting decides",
+    )
 
     @property
-    def path(self) -> Path:
-        """Where the data is on this host."""
-        return path_of(self.uri)
+    def path(self) -> Path | None:
+        """Where the data is on this host; None if it is in a bucket."""
+        return None if is_bucket_url(self.uri) else path_of(self.uri)
+
+    @property
+    def place(self) -> str:
+        """Where the data is, for people."""
+        return self.uri if self.path is None else str(self.path)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -57,11 +71,12 @@ class Catalogue:
     def add(
         self,
         name: str,
-        path: Path,
+        uri: str,
         found: Digest,
         *,
         version: str | None,
         samples: int | None,
+        stage: Stage | None = None,
         by: str,
         now: datetime,
     ) -> tuple[Dataset, bool]:
@@ -69,15 +84,16 @@ class Catalogue:
 
         Args:
             name: Name of the dataset.
-            path: Where the data is, absolute.
+            uri: Where the data is.
             found: What it holds.
             version: Version to give it; None takes the next number.
             samples: How many samples it has, if that is known.
+            stage: When it is copied to the host of a run; None leaves that to its settings.
             by: Who adds it.
             now: The moment.
 
         Returns:
-            The entry, and whether it is new. An entry with this content is moved to the path.
+            The entry, and whether it is new. An entry with this content is moved to the place.
 
         Raises:
             ConfigError: A name is not accepted.
@@ -90,7 +106,7 @@ class Catalogue:
             known = self.versions(name)
             same = [item for item in known if item.checksum == found.checksum and version in (None, item.version)]
             if same:
-                return self._moved(same[-1], path, samples), False
+                return self._moved(same[-1], uri, samples, stage), False
             if version is not None and any(item.version == version for item in known):
                 raise Conflict(
                     f"there is a version `{version}` of `{name}` with other content",
@@ -100,7 +116,7 @@ class Catalogue:
             entry = Dataset(
                 name=name,
                 version=version or _next(known),
-                uri=path.as_uri(),
+                uri=uri,
                 checksum=found.checksum,
                 size_bytes=found.size_bytes,
                 file_count=found.file_count,
@@ -108,6 +124,7 @@ class Catalogue:
                 added_at=now,
                 added_by=by,
                 warnings=found.warnings,
+                stage=stage,
             )
             check_name(entry.version, "version")
             durable.write_atomic(folder / f"{entry.version}.listing", found.listing)
@@ -183,8 +200,12 @@ class Catalogue:
             (folder / f"{entry.version}.listing").unlink(missing_ok=True)
             durable.sync_folder(folder)
 
-    def _moved(self, entry: Dataset, path: Path, samples: int | None) -> Dataset:
-        changes = {"uri": path.as_uri(), "sample_count": entry.sample_count if samples is None else samples}
+    def _moved(self, entry: Dataset, uri: str, samples: int | None, stage: Stage | None) -> Dataset:
+        changes = {
+            "uri": uri,
+            "sample_count": entry.sample_count if samples is None else samples,
+            "stage": entry.stage if stage is None else stage,
+        }
         moved = entry.model_copy(update=changes)
         if moved != entry:
             self._write(moved)
@@ -210,7 +231,7 @@ def local_path(text: str) -> Path:
     if separator:
         raise ConfigError(
             f"datasets at `{scheme[:20]}://` are not supported yet",
-            detail="a dataset is a file or folder that this host can read",
+            detail="a dataset is a file or folder that this host can read, or `s3://bucket/prefix`",
             hint="mount or copy the data, then add its path",
             code="not-supported-yet",
         )

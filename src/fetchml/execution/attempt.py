@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fetchml import durable
 from fetchml.containers import ContainerSpec, Devices, Job, Sources, container_spec
-from fetchml.datasets.catalogue import path_of
+from fetchml.datasets.oversight import Stopped
 from fetchml.diagnosis import EndFacts
 from fetchml.durable import STORAGE_FULL
 from fetchml.engine.port import ContainerState, Phase, StartFailed
@@ -22,11 +22,13 @@ from fetchml.environment.detect import Dependencies, detect
 from fetchml.environment.maker import EnvironmentRequest
 from fetchml.environment.pins import unpinned
 from fetchml.errors import Corrupt, FetchmlError, NotFound, Refused
+from fetchml.execution.after import LookBack
 from fetchml.execution.data import verify
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
 from fetchml.execution.sealing import clean, seal_run
+from fetchml.execution.staged import place_of
 from fetchml.execution.stall import clear_stall
 from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
@@ -77,6 +79,7 @@ class Attempt:
         self.plan = self._store.read_plan(claim.run_id)
         self.engine = driver.engines(self.plan.engine, driver.home.engines)
         self._code: Path | None = None
+        self._look_back = LookBack(driver.home, driver.now, self._is_cancelled)
 
     @cached_property
     def _engine_version(self) -> str:
@@ -110,7 +113,11 @@ class Attempt:
         if (ended := self._cancelled_before_start()) is not None:
             return ended
         recorded = self.manifest.plan
-        datasets = [verify(item, self._driver.home) for item in self.plan.datasets]
+        oversight = self._driver.home.oversight(should_stop=self._is_cancelled)
+        try:
+            datasets = [verify(item, self._driver.home, oversight) for item in self.plan.datasets]
+        except Stopped:
+            return self._cancelled_before_start()
         facts = Facts.of(
             self.plan,
             self._driver.discovery.capacity,
@@ -159,7 +166,7 @@ class Attempt:
                 dependencies=detect(tree, home.objects, chosen=wanted.name) if wanted else None,
                 code=code,
                 log=self.folder.build_log,
-                cancelled=lambda: self._store.read_cancel(self.run_id) is not None,
+                cancelled=self._is_cancelled,
             )
             environment = self._driver.environments(self.engine, home).make(request)
         except BuildCancelled:
@@ -241,7 +248,11 @@ class Attempt:
 
     def _seal(self, ended: Ended) -> RunManifest:
         signer = self._driver.home.keys.signer
-        return seal_run(self._store, self.run_folder, self.number, ended, self._driver.now, signer)
+        compare = self._look_back.compare
+        return seal_run(self._store, self.run_folder, self.number, ended, self._driver.now, signer, compare)
+
+    def _is_cancelled(self) -> bool:
+        return self._store.read_cancel(self.run_id) is not None
 
     def _may_have_started(self, state: ContainerState | None) -> bool:
         """Tells whether the payload was started; where the container is gone, the record of its making tells."""
@@ -357,7 +368,7 @@ class Attempt:
             output_max_bytes=home.settings.output_max_bytes,
             interpreter=prepared.environment.interpreter,
             import_roots=import_roots(prepared.tree),
-            datasets={item.name: path_of(item.uri) for item in self.manifest.datasets},
+            datasets={item.name: place_of(item, home) for item in self.manifest.datasets},
         )
         return container_spec(job, self.engine.places(self.name, self.run_folder.results, self.folder.inbox, support))
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from fetchml import durable
 from fetchml.diagnosis import diagnose
 from fetchml.errors import Bug, FetchmlError
+from fetchml.execution.after import sections_after, warnings_after
 from fetchml.execution.artifacts import collect, protect_folders, record_file
 from fetchml.execution.ended import Ended
 from fetchml.execution.metrics import summarise, values_of
 from fetchml.execution.output import rewrite_metrics
 from fetchml.execution.stall import clear_stall
-from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest, Sign
+from fetchml.models.manifest import Artifacts, DatasetRecord, Diagnosis, RecordFile, RunManifest, Sign
 from fetchml.models.resources import ResourceUse
 from fetchml.models.status import (
     Cancelled,
@@ -36,6 +37,8 @@ from fetchml.store.port import RunStore
 LoadSigner = Callable[[], Sign]
 """Reads the key that signs; raises a FetchmlError if there is none that may be used."""
 
+Compare = Callable[[tuple[DatasetRecord, ...]], tuple[DatasetRecord, ...]]
+
 _BEFORE_THE_END = (State.PREPARING, State.RUNNING, State.UNREACHABLE)
 
 
@@ -46,6 +49,7 @@ def seal_run(
     ended: Ended,
     now: Callable[[], datetime],
     signer: LoadSigner | None = None,
+    look_back: Compare | None = None,
 ) -> RunManifest:
     """Records how a run ended and seals its manifest; a sealed run stays as it is.
 
@@ -56,13 +60,17 @@ def seal_run(
         ended: How it ended.
         now: The clock.
         signer: Reads the key, for runs whose seal is to be signed.
+        look_back: Compares the datasets again.
 
     Raises:
         Unavailable: The disk is full; the run is then not sealed and the call can be repeated.
     """
     folder = run.attempt(attempt)
+    data: tuple[DatasetRecord, ...] | None = None
     if not ended.facts.refused:
-        store.update(run.run_id, lambda manifest: _finalizing(manifest, attempt, ended, now()))
+        current = store.update(run.run_id, lambda manifest: _finalizing(manifest, attempt, ended, now()))
+        if look_back is not None and ended.started_at is not None and current.seal is None:
+            data = look_back(current.datasets)
     if os.path.exists(folder.inbox):  # what a payload put in its place is no error
         rewrite_metrics(folder)
     metrics = summarise(values_of(folder.inbox / "metrics.jsonl", folder.output))
@@ -80,7 +88,8 @@ def seal_run(
             artifacts=artifacts,
             record_files=record,
             resources=manifest.resources.model_copy(update={"actual": _resource_use(ended, folder.output)}),
-            warnings=(*manifest.warnings, *ended.warnings),
+            warnings=(*manifest.warnings, *ended.warnings, *warnings_after(data or ())),
+            **sections_after(manifest, data or manifest.datasets),
         )
         return sealed(final, now(), signer)
 

@@ -85,6 +85,8 @@ def container_run(progress: Progress) -> State[Any] | None:
 def manifest_finalize(progress: Progress, ended: Ended) -> None:
     """Seals the manifest and leaves a page about the run in the Prefect UI."""
     progress.manifest = progress.attempt.finalize(ended)
+    for text in progress.manifest.warnings:
+        get_run_logger().warning("%s", text)
     wake(progress.home.wake_pipe)  # what it held is free
     create_markdown_artifact(
         key=f"run-{progress.attempt.run_id.replace('_', '-')}",
@@ -123,7 +125,7 @@ def run_experiment(
         with UiLog(flow_run) as ui_log:
             driver = Driver(home, discover(), listener=ui_log.show, engines=engine_maker(home.settings))
             progress = Progress(home, Attempt(driver, claim, trace))
-            preflight(progress, return_state=True)
+            _require(preflight(progress, return_state=True), progress)
             if progress.ended is None:
                 _require(prewarm(progress, return_state=True), progress)
             if progress.ended is None:

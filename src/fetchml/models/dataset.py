@@ -5,6 +5,7 @@ Without pydantic: the settings read specs, and every command reads the settings.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from fetchml.errors import ConfigError
 
@@ -17,7 +18,9 @@ _NAME = re.compile(_WORD, re.ASCII)
 NAME_PATTERN = rf"^{_WORD}$"
 _ALGORITHM = re.compile(r"(?:sha|md|blake)[0-9]*", re.ASCII | re.IGNORECASE)
 _SPEC = re.compile(
-    rf"(?P<name>{_WORD})(?:@(?:sha256:(?P<digest>[0-9A-Fa-f]{{64}})|(?P<version>{_WORD})))?(?::(?P<mount>/.*))?",
+    rf"(?P<name>{_WORD})"
+    rf"(?:@(?:(?P<algorithm>sha256|blake3):(?P<digest>[0-9A-Fa-f]{{64}})|(?P<version>{_WORD})))?"
+    rf"(?::(?P<mount>/.*))?",
     re.ASCII,
 )
 _MOUNT = re.compile(r"(?:/[A-Za-z0-9_.+@=-]+)+", re.ASCII)
@@ -26,7 +29,11 @@ _RESERVED = ("/code", "/results", "/run", "/opt/fetchml", "/proc", "/sys", "/dev
 """What fetchml and the kernel put into a container."""
 _NEEDED = ("/tmp", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64")  # noqa: S108  # compared, not written to
 
-CHECKSUM = r"^sha256:[0-9a-f]{64}$"
+Algorithm = Literal["sha256", "blake3"]
+"""What datasets are hashed with."""
+SHA256: Algorithm = "sha256"
+ALGORITHMS: tuple[Algorithm, ...] = ("sha256", "blake3")
+CHECKSUM = r"^(sha256|blake3):[0-9a-f]{64}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class DatasetSpec:
 
 
 def parse_spec(text: str) -> DatasetSpec:
-    """Reads `NAME[@sha256:HEX|@VERSION][:/mount]`.
+    """Reads `NAME[@VERSION|@ALGORITHM:HEX][:/mount]`.
 
     Raises:
         ConfigError: It has another form, or the place cannot be one of a dataset.
@@ -53,12 +60,13 @@ def parse_spec(text: str) -> DatasetSpec:
     version = found["version"] if found else None
     if found is None or (version is not None and _ALGORITHM.fullmatch(version)):
         raise ConfigError(
-            f"`{_shown(text)}` is not a dataset", detail="expected `NAME[@VERSION or @sha256:64 HEX DIGITS][:/mount]`"
+            f"`{_shown(text)}` is not a dataset",
+            detail="expected `NAME[@VERSION or @sha256:64 HEX DIGITS][:/mount]`, or `blake3` for `sha256`",
         )
     mount = found["mount"]
     if mount is not None and (fault := mount_fault(mount)) is not None:
         raise ConfigError(f"a dataset cannot be mounted at `{_shown(mount)}`", detail=fault)
-    checksum = f"sha256:{found['digest'].lower()}" if found["digest"] else None
+    checksum = f"{found['algorithm']}:{found['digest'].lower()}" if found["digest"] else None
     return DatasetSpec(found["name"], version, checksum, mount)
 
 
@@ -71,6 +79,24 @@ def check_name(text: str, what: str = "name") -> str:
     if _NAME.fullmatch(text) is None or (what == "version" and _ALGORITHM.fullmatch(text)):
         raise ConfigError(
             f"`{_shown(text)}` is not accepted as the {what} of a dataset", detail=f"expected {NAME_RULE}"
+        )
+    return text
+
+
+def algorithm_of(checksum: str) -> Algorithm:
+    """Returns what a checksum was made with."""
+    return check_algorithm(checksum.partition(":")[0])
+
+
+def check_algorithm(text: str) -> Algorithm:
+    """Returns the algorithm of a name.
+
+    Raises:
+        ConfigError: There is none of that name that datasets are hashed with.
+    """
+    if text not in ALGORITHMS:
+        raise ConfigError(
+            f"datasets are not hashed with `{_shown(text)}`", detail=f"expected one of {', '.join(ALGORITHMS)}"
         )
     return text
 

@@ -122,8 +122,15 @@ class DatasetPlan(Model):
     """A dataset the run reads."""
 
     name: str = Field(pattern=NAME_PATTERN, description="Name in the catalogue")
-    version: str = Field(pattern=NAME_PATTERN, description="Version in the catalogue")
-    checksum: str = Field(pattern=CHECKSUM, description="sha256:... of the listing of its files")
+    # The checksum says it all: catalogues that number versions differently must not give one experiment two hashes.
+    # Plans from when it was written keep it, and their hash.
+    version: str | None = Field(
+        default=None,
+        pattern=NAME_PATTERN,
+        exclude_if=lambda found: found is None,
+        description="Version in the catalogue; only in older plans",
+    )
+    checksum: str = Field(pattern=CHECKSUM, description="sha256:... or blake3:... of the listing of its files")
     mount: str | None = Field(
         default=None, description="Path in the container; null for a plain process, which reads it where it is"
     )

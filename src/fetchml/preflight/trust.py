@@ -10,6 +10,7 @@ from fetchml.models.manifest import TRUST_LEVELS, Evidence, EvidenceState, Trust
 from fetchml.models.plan import EngineKind, EnvironmentMode, Plan
 
 _SHOWN_DIGITS = 16
+_SHOWN_CHECKSUM = len("sha256:") + 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,25 @@ def trust(plan: Plan, facts: TrustFacts) -> Trust:
             return Trust(level, tuple(item for item, _ in asked), rung, tuple(lacking))
         level = rung
     return Trust(level, tuple(item for item, _ in asked), None, ())
+
+
+def lowered(
+    level: TrustLevel, evidence: tuple[Evidence, ...], field: str, detail: str
+) -> tuple[TrustLevel, tuple[Evidence, ...]]:
+    """Returns a level and its evidence after a piece of it turned out not to hold.
+
+    Args:
+        level: The rung that was reached.
+        evidence: What each rung stands on.
+        field: What does not hold.
+        detail: What was found.
+    """
+    state = EvidenceState.MISSING
+    found = tuple(
+        item.model_copy(update={"state": state, "detail": detail}) if item.field == field else item for item in evidence
+    )
+    below = [TRUST_LEVELS.index(item.rung) - 1 for item in found if item.field == field]
+    return TRUST_LEVELS[min([TRUST_LEVELS.index(level), *below])], found
 
 
 _Asked = tuple[Evidence, str]
@@ -109,7 +129,7 @@ def _inputs(plan: Plan, facts: TrustFacts) -> list[_Asked]:
         rung="L3",
         field="datasets",
         state=EvidenceState.VERIFIED if verified else EvidenceState.DECLARED,
-        detail=", ".join(f"{item.name}@{item.version}" for item in plan.datasets) or "none are used",
+        detail=", ".join(f"{item.name} {item.checksum[:_SHOWN_CHECKSUM]}" for item in plan.datasets) or "none are used",
     )
     return [*found, (datasets, "")]
 

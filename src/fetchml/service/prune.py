@@ -24,6 +24,7 @@ from fetchml.errors import ConfigError, FetchmlError
 from fetchml.home import Home
 from fetchml.models.ids import container_name, is_digest
 from fetchml.objects.directory import DirectoryObjects
+from fetchml.service.prune_copies import unused_copies
 from fetchml.service.references import InUse, References, in_use
 from fetchml.snapshot.materialise import remove_tree
 from fetchml.store.index import RunIndex
@@ -109,6 +110,7 @@ def prune(
     if home.path.is_dir():
         work.objects()
         work.snapshots()
+        work.datasets()
         work.environments()
         work.processes()
     return done
@@ -246,6 +248,21 @@ class _Prune:
                     gone.append(temporary)
         for folder in gone:
             remove_tree(folder)
+
+    def datasets(self) -> None:
+        """Removes copies of datasets that no run reads or waits for, when they are old, or too large together."""
+        age_s = self._request.older_than_s
+        for item in unused_copies(self._home, self._now_s, age_s, dry_run=self._request.dry_run):
+            if item.is_gone:
+                self._removed("datasets", item.copy.size_bytes)
+            else:
+                self._kept("copies of datasets that runs need, or used lately", item.copy.size_bytes)
+            if self._request.dry_run:
+                self.done.notes.append(str(item))
+        for path in self._home.staging.leftovers(self._before_s):
+            self._removed("leftovers", _size(path))
+            if not self._request.dry_run:
+                remove_tree(path)
 
     def environments(self) -> None:
         """Removes environments that no run which has not ended was given, and that were not used lately."""

@@ -15,7 +15,7 @@ from fetchml.keys.ring import Trust
 from fetchml.models.ids import is_run_id
 from fetchml.models.key import key_id_of
 from fetchml.models.life_cycle import clock_oddities, life_cycle_faults
-from fetchml.models.manifest import RunManifest, Seal, seal_message
+from fetchml.models.manifest import DatasetOutcome, RunManifest, Seal, seal_message
 from fetchml.models.plan import Plan
 from fetchml.service.findings import Findings
 from fetchml.service.snapshot_checks import SnapshotChecks
@@ -57,6 +57,7 @@ class RecordChecks:
         _check_plan(found, folder, manifest)
         self.snapshots.check_run(found, manifest)
         _check_life_cycle(found, manifest)
+        _check_datasets(found, manifest)
         if manifest.seal is not None:
             self._check_signature(found, manifest, manifest.seal)
             files = ListedFiles(folder.path)
@@ -204,6 +205,21 @@ def _check_life_cycle(found: Findings, manifest: RunManifest) -> None:
     else:
         found.passed("life_cycle", _MANIFEST)
     found.warnings += clock_oddities(manifest)
+
+
+def _check_datasets(found: Findings, manifest: RunManifest) -> None:
+    """Tells what the record says of its datasets; their data lies elsewhere and is not looked at."""
+    for item in manifest.datasets:
+        name = f"dataset:{item.name}"
+        if item.drifted and item.after is not None:
+            actual = f"{item.after.checksum or 'other data'} when the run had ended ({item.after.detail})"
+            found.failed(name, f"{item.checksum} during the run", actual, _MANIFEST)
+        else:
+            found.passed(name, _MANIFEST)
+            if item.after is not None and item.after.outcome is DatasetOutcome.UNKNOWN:
+                found.warnings.append(
+                    f"the dataset `{item.name}` could not be compared again after the run: {item.after.detail}"
+                )
 
 
 def _check_artifacts(found: Findings, files: ListedFiles, folder: RunFolder, manifest: RunManifest) -> None:

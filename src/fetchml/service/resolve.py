@@ -21,6 +21,7 @@ from fetchml.engine.choose import Chosen, choose
 from fetchml.environment.detect import UNSUPPORTED, Dependencies, detect, passed_over
 from fetchml.environment.pins import unpinned
 from fetchml.errors import ConfigError, FetchmlError, Refused
+from fetchml.execution.staged import way_of
 from fetchml.home import Home
 from fetchml.models.dataset import default_mount, parse_spec
 from fetchml.models.manifest import ReproPolicy
@@ -294,9 +295,10 @@ def _dataset(text: str, home: Home, *, isolates: bool) -> DatasetPlan:
     """Returns what a spec means today. The worker compares the content, before the start."""
     spec = parse_spec(text)
     found = home.datasets.find(spec)
-    check_present(found.path)
+    if found.path is not None and way_of(found, home) == "in-place":
+        check_present(found.path, home.oversight())
     mount = spec.mount or (default_mount(found.name) if isolates else None)
-    return DatasetPlan(name=found.name, version=found.version, checksum=found.checksum, mount=mount)
+    return DatasetPlan(name=found.name, checksum=found.checksum, mount=mount)
 
 
 def _image(chosen: Chosen, configuration: Configuration) -> ImagePlan | None:

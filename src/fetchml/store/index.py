@@ -18,7 +18,7 @@ from fetchml.models.ids import is_run_id
 
 FINAL = ("completed", "failed", "cancelled", "refused")
 _STATES = (*FINAL, "queued", "preparing", "running", "finalizing", "unreachable")
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class RunRow:
     command: str
     """Command as a JSON list."""
     gpus: float
+    data_changed: int = 0
+    """Datasets that changed while the run had them."""
 
     @property
     def is_final(self) -> bool:
@@ -60,7 +62,7 @@ _BEYOND_REPAIR = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_
 _TYPES = (
     (str, ("run_id", "stamp", "name", "state", "user", "queued_at", "tags", "command")),
     (str | None, ("started_at", "ended_at", "end_reason", "engine", "host", "group")),
-    (int, ("priority",)),
+    (int, ("priority", "data_changed")),
     (int | None, ("exit_code",)),
     (int | float, ("gpus",)),
 )
@@ -170,7 +172,7 @@ def stamp_of(path: Path) -> str:
 
 def _row(stamp: str, manifest: dict[str, Any]) -> RunRow:
     identity, times = manifest["identity"], manifest["times"]
-    sandbox, placement = manifest.get("sandbox"), manifest.get("placement")
+    sandbox, placement, data = manifest.get("sandbox"), manifest.get("placement"), manifest.get("datasets", ())
     return RunRow(
         run_id=identity["run_id"],
         stamp=stamp,
@@ -189,7 +191,13 @@ def _row(stamp: str, manifest: dict[str, Any]) -> RunRow:
         tags=json.dumps(identity["tags"]),
         command=json.dumps(manifest["command"]["argv"]),
         gpus=manifest["resources"]["requested"]["gpus"],
+        data_changed=sum(_has_changed(item) for item in data),
     )
+
+
+def _has_changed(dataset: dict[str, Any]) -> bool:
+    after = dataset["after"] if "after" in dataset else None  # noqa: SIM401  # whatever it is, nothing but a TypeError
+    return after is not None and after["outcome"] == "changed"
 
 
 def _is_sound(row: RunRow) -> bool:

@@ -15,13 +15,23 @@ def test_every_setting_has_a_key_a_kind_and_a_meaning():
     assert len(by_key()) == len(fields(Settings))
 
 
+_IN_SECONDS = (
+    "stop_grace",
+    "worker.poll",
+    "objects.s3.timeout",
+    "datasets.check_limit",
+    "datasets.timeout",
+    "datasets.cache.ttl",
+)
+
+
 @pytest.mark.parametrize("key", [key for key in by_key() if key not in ("env", "dataset_specs")])
 def test_every_default_is_a_value_of_its_kind(key):
     item = by_key()[key]
     kind = item.metadata["kind"]
     if item.default is None:
         assert kind.from_text("none") is None
-    elif isinstance(item.default, int) and key in ("stop_grace", "worker.poll", "objects.s3.timeout"):
+    elif isinstance(item.default, int) and key in _IN_SECONDS:
         assert kind.from_text(f"{item.default}s") == item.default
     else:
         assert kind.from_text(str(item.default)) == item.default

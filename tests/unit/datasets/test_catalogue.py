@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 
 def add(catalogue: Catalogue, data: Path, version: str | None = None, name: str = "mnist") -> tuple[Dataset, bool]:
     now = MOMENT + timedelta(seconds=sum(1 for _ in catalogue.all()))
-    return catalogue.add(name, data, digest(data), version=version, samples=None, by="ada", now=now)
+    return catalogue.add(name, data.as_uri(), digest(data), version=version, samples=None, by="ada", now=now)
 
 
 def test_the_same_content_is_no_new_version_and_other_content_is(catalogue: Catalogue, data: Path) -> None:

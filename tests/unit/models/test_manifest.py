@@ -72,6 +72,8 @@ def completed() -> RunManifest:
         ("running", State.RUNNING, False),
         ("completed", State.COMPLETED, True),
         ("completed-signed", State.COMPLETED, True),
+        ("completed-datasets", State.COMPLETED, True),
+        ("completed-drifted", State.COMPLETED, True),
         ("refused", State.REFUSED, True),
     ],
 )
@@ -87,6 +89,8 @@ def test_a_saved_manifest_of_version_1_0_is_read_for_ever(name, state, sealed):
     [
         ("completed", "81b54b64b1771ed12f97f3f113934cffaad82c7e8ecb627f14aee9f086e10e52"),
         ("completed-signed", "e9c665a3bade89d701213129e5aaafd2472b7173c8f3bf64a14c6236cfec8337"),
+        ("completed-datasets", "1f4cc1ecba084bf3c248e891df69fa9577c5760d6459c06d87194dcdcd7335a7"),
+        ("completed-drifted", "3028abf8c9f5bca86ff192b3177a303e59cfa250aaaf634d73cccf8cbe0002c3"),
         ("refused", "311cdf36752d11d63a948c3764001d102fcd47533450ed430e02ef602593fbfa"),
     ],
 )
@@ -94,16 +98,31 @@ def test_the_seal_of_a_saved_manifest_holds_for_ever(name, digest):
     assert sample(name).sealed_digest(document(name)) == digest == sample(name).seal.digest
 
 
-@pytest.mark.parametrize("name", ["queued", "running", "completed", "completed-signed", "refused"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.json")))
 def test_a_saved_manifest_keeps_all_it_had(name):
     written = sample(name).model_dump(mode="json")
 
     def holds(new: Any, old: Any) -> bool:
         if isinstance(old, dict):
             return all(key in new and holds(new[key], value) for key, value in old.items())
+        if isinstance(old, list):
+            return len(new) == len(old) and all(map(holds, new, old))
         return new == old
 
     assert holds(written, document(name))
+
+
+def test_the_datasets_of_saved_manifests_say_what_was_found_of_them():
+    before, after = sample("completed-datasets").datasets, sample("completed-drifted").datasets
+    assert [(item.name, item.version, item.after, item.drifted) for item in before] == [
+        ("mnist", "1", None, False),
+        ("labels", "v1.2", None, False),
+    ]
+    assert [(item.name, item.checksum.partition(":")[0], item.drifted) for item in after] == [
+        ("mnist", "sha256", False),
+        ("images", "blake3", True),
+    ]
+    assert sample("completed-drifted").plan.trust_level == "L2"
 
 
 # Sections that repeat the status

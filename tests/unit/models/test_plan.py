@@ -64,6 +64,57 @@ def test_a_saved_plan_of_version_1_is_read_for_ever_and_keeps_its_hash():
     assert (plan.engine, plan.resources.gpus, plan.env["GREETING"]) == (EngineKind.DOCKER, 1, "grüße")
 
 
+@pytest.mark.parametrize(
+    ("name", "sha256", "versions"),
+    [
+        ("datasets-with-versions", "205cf684e32746d7400ba140f475bbaee66148ff5cda37057cd409240f53804b", ["1", "v1.2"]),
+        ("datasets", "8cf4dbd390f287e240a2555c8c61cdb5b680610bcedd5e19cb5cb7734cee2b2a", [None, None]),
+    ],
+)
+def test_saved_plans_with_datasets_are_read_for_ever_and_keep_their_hash(name, sha256, versions):
+    content = (DATA / "plans" / "1" / f"{name}.json").read_bytes()
+    plan = Plan.model_validate_json(content)
+    assert plan.sha256 == sha256
+    assert [item.version for item in plan.datasets] == versions
+    assert plan.model_dump(mode="json") == json.loads(content)
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    [
+        *(
+            "",
+            "a" * 64,
+            "sha256:",
+            "sha256:" + "a" * 63,
+            "sha256:" + "A" * 64,
+            " sha256:" + "a" * 64,
+            "sha1:" + "a" * 40,
+        ),
+        *(
+            "md5:" + "a" * 32,
+            "md5:" + "a" * 64,
+            "blake2:" + "a" * 64,
+            "blake3:" + "a" * 65,
+            "sha256:" + "a" * 64 + "\n",
+        ),
+    ],
+)
+def test_a_dataset_of_a_plan_has_a_checksum(checksum):
+    with pytest.raises(ValidationError):
+        DatasetPlan(name="mnist", checksum=checksum)
+    with pytest.raises(ValidationError):
+        DatasetPlan.model_validate({"name": "mnist"})
+
+
+def test_what_a_catalogue_calls_a_version_is_not_in_the_hash():
+    item = DatasetPlan(name="mnist", checksum="blake3:" + "a" * 64)
+    assert b"version" not in make_plan(datasets=(item,)).canonical.replace(b"schema_version", b"")
+    others = (item.model_copy(update=change) for change in ({"checksum": "sha256:" + "a" * 64}, {"name": "other"}))
+    hashes = {make_plan(datasets=(other,)).sha256 for other in (item, *others)}
+    assert len(hashes) == 3
+
+
 def test_the_hash_does_not_depend_on_locale_hash_seed_or_time_zone():
     code = r"from fetchml.testing.builders import make_plan; print(make_plan(env={'\u00c9': '\u20ac', 'a': ''}).sha256)"
     changes = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONHASHSEED": "7", "TZ": "Pacific/Kiritimati"}
@@ -220,7 +271,7 @@ def test_a_command_stays_inside_its_snapshot(fields):
 def test_a_plan_without_datasets_is_hashed_as_before_there_were_any():
     plan = make_plan()
     assert b"datasets" not in plan.canonical
-    item = DatasetPlan(name="mnist", version="1", checksum="sha256:" + "a" * 64)
+    item = DatasetPlan(name="mnist", checksum="sha256:" + "a" * 64)
     with_data = make_plan(datasets=(item,))
     assert with_data.sha256 != plan.sha256
     assert Plan.model_validate_json(with_data.model_dump_json()) == with_data

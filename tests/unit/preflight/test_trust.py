@@ -6,7 +6,7 @@ import pytest
 
 from fetchml.models.manifest import TRUST_LEVELS, EvidenceState
 from fetchml.models.plan import DatasetPlan, DependencyManifest, EngineKind, EnvironmentMode, EnvironmentPlan, Plan
-from fetchml.preflight.trust import Trust, TrustFacts, trust
+from fetchml.preflight.trust import Trust, TrustFacts, lowered, trust
 from fetchml.testing.builders import make_container_plan, make_plan
 
 LOCKED = EnvironmentPlan(mode=EnvironmentMode.LOCKED, dependencies=DependencyManifest(name="uv.lock", sha256="a" * 64))
@@ -74,11 +74,21 @@ def test_everything_the_next_rung_lacks_is_named() -> None:
 
 
 def test_datasets_are_declared_until_they_were_compared() -> None:
-    item = DatasetPlan(name="mnist", version="2", checksum="sha256:" + "a" * 64, mount="/data/mnist")
+    item = DatasetPlan(name="mnist", checksum="sha256:" + "a" * 64, mount="/data/mnist")
     for plan, verified, state, detail in (
-        (make_container_plan(datasets=(item,)), False, EvidenceState.DECLARED, "mnist@2"),
-        (make_container_plan(datasets=(item,)), True, EvidenceState.VERIFIED, "mnist@2"),
+        (make_container_plan(datasets=(item,)), False, EvidenceState.DECLARED, "mnist sha256:aaaaaaaaaaaa"),
+        (make_container_plan(datasets=(item,)), True, EvidenceState.VERIFIED, "mnist sha256:aaaaaaaaaaaa"),
         (make_container_plan(), False, EvidenceState.VERIFIED, "none are used"),
     ):
         evidence = {found.field: found for found in climbed(plan, datasets_verified=verified).evidence}
         assert (evidence["datasets"].state, evidence["datasets"].detail) == (state, detail)
+
+
+def test_what_turns_out_not_to_hold_lowers_the_level_to_the_rung_below() -> None:
+    found = climbed(make_container_plan())
+    for level, expected in (("L0", "L0"), ("L1", "L1"), ("L2", "L2"), ("L3", "L2"), ("L4", "L2")):
+        reached, evidence = lowered(level, found.evidence, "datasets", "changed during the run: mnist")
+        assert reached == expected
+        (changed,) = [item for item in evidence if item not in found.evidence]
+        assert (changed.field, changed.state, changed.holds) == ("datasets", EvidenceState.MISSING, False)
+    assert lowered("L3", found.evidence, "no such field", "") == ("L3", found.evidence)

@@ -1,11 +1,13 @@
 """`fetchml dataset`."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fetchml.cli import session
 from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.progress import Teller
 
 if TYPE_CHECKING:
     from fetchml.datasets.catalogue import Dataset
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
 app = command_app("Data that runs read, by name and checksum.")
 
 _SHOWN = 20
+
+
+class WhenStaged(StrEnum):
+    """When runs get a copy."""
+
+    NEVER = "never"
+    REMOTE = "remote"
+    ALWAYS = "always"
+
 
 Target = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A dataset; without a version, the latest.")]
 
@@ -25,18 +36,48 @@ def _group() -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="File or folder; it stays where it is.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="File or folder, which stays where it is, or s3://BUCKET/PREFIX.")
+    ],
     version: Annotated[
         str | None, typer.Option("--version", metavar="TEXT", help="Version.  [default: the next number]")
     ] = None,
     samples: Annotated[int | None, typer.Option("--samples", metavar="N", min=0, help="Samples it has.")] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            "--algorithm",
+            metavar="sha256|blake3",
+            help="What to hash with; blake3 is faster.  [default: as the latest version, else sha256]",
+        ),
+    ] = None,
+    stage: Annotated[
+        WhenStaged | None,
+        typer.Option(
+            "--stage",
+            metavar="WHEN",
+            help="never, remote or always: when a run gets a copy on its host.  [default: as `datasets.stage` says]",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Read data and enter it in the catalogue. Changed data becomes a new version."""
     from fetchml.service.dataset_add import add_dataset
 
-    added = add_dataset(configuration().settings, name, path, version=version, samples=samples)
+    try:
+        added = add_dataset(
+            configuration().settings,
+            name,
+            place,
+            version=version,
+            samples=samples,
+            algorithm=algorithm,
+            stage=None if stage is None else stage.value,
+            observe=Teller().tell,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; nothing was added, what was read is remembered") from None
     if json:
         session.print_json({"schema_version": 1, **_as_json(added.dataset), "created": added.created})
     else:
@@ -65,11 +106,11 @@ def list_all(json: Json = False, quiet: Quiet = False) -> None:
                 str(item.file_count),
                 "-" if item.sample_count is None else str(item.sample_count),
                 item.checksum[:23],
-                session.safe(str(item.path)),
+                session.safe(item.place),
             )
             for item in found
         ]
-        session.print_line(session.table(("NAME", "VERSION", "SIZE", "FILES", "SAMPLES", "CHECKSUM", "PATH"), rows))
+        session.print_line(session.table(("NAME", "VERSION", "SIZE", "FILES", "SAMPLES", "CHECKSUM", "PLACE"), rows))
     else:
         session.note("there are no datasets; `fetchml dataset add NAME PATH` adds one")
 
@@ -93,7 +134,11 @@ def verify(target: Target, json: Json = False, quiet: Quiet = False) -> int:
     """Read every byte of a dataset and compare it with its checksum. Exit 7 if it has changed."""
     from fetchml.service.dataset_verify import verify_dataset
 
-    done = verify_dataset(configuration().settings, target)
+    settings = configuration().settings
+    try:
+        done = verify_dataset(settings, target, Teller().tell)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; nothing was compared") from None
     if json:
         session.print_json(
             {
@@ -128,7 +173,7 @@ def rm(target: Target, json: Json = False, quiet: Quiet = False) -> None:
     if json:
         session.print_json({"schema_version": 1, **_as_json(gone)})
     else:
-        session.print_line(f"removed {gone} from the catalogue; the data stays at {session.safe(str(gone.path))}")
+        session.print_line(f"removed {gone} from the catalogue; the data stays at {session.safe(gone.place)}")
 
 
 def _show(item: "Dataset") -> None:
@@ -140,11 +185,12 @@ def _show(item: "Dataset") -> None:
         ("dataset", str(item)),
         ("checksum", item.checksum),
         ("size", f"{format_size(item.size_bytes)} in {plural(item.file_count, 'file')}{samples}"),
-        ("path", str(item.path)),
+        ("place", item.place),
+        *((("stage", item.stage),) if item.stage else ()),
         ("added", f"{item.added_at:%Y-%m-%d %H:%M} UTC by {item.added_by}"),
     )
 
 
 def _as_json(item: "Dataset") -> dict[str, object]:
     value = item.model_dump(mode="json")
-    return {**value, "path": str(item.path)}
+    return {**value, "stage": item.stage, "path": None if item.path is None else str(item.path)}

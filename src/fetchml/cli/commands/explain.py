@@ -31,7 +31,7 @@ from fetchml.cli.request import (
 from fetchml.errors import Refused
 
 if TYPE_CHECKING:
-    from fetchml.service.explain import Explanation
+    from fetchml.service.explain import DataWay, Explanation
 
 app = command_app()
 
@@ -85,6 +85,7 @@ def _show(found: "Explanation") -> None:
     examined = found.examined
     if examined.plan is not None and examined.engine is not None:
         show_plan(examined.plan, examined.engine.why, found.priority)
+        show_rows(*(("data", _data_text(item)) for item in found.data))
         show_rows(("position", f"{found.ahead + 1} of those that wait" if found.ahead else "next"))
     if examined.trust is not None:
         session.print_line()
@@ -100,6 +101,19 @@ def _show(found: "Explanation") -> None:
             session.print_line("  found " + session.safe(fault.actual, keep_newlines=True).replace("\n", "\n  "))
             if fault.hint:
                 session.print_line("  " + session.safe(fault.hint))
+
+
+def _data_text(item: "DataWay") -> str:
+    from fetchml.models.units import format_size
+
+    entry = item.dataset
+    how = {
+        "in-place": f"is read at {entry.place}",
+        "copy": f"would be copied from {entry.place}, {format_size(entry.size_bytes)}",
+        "download": f"would be downloaded from {entry.place}, {format_size(entry.size_bytes)}",
+        "cache": f"is on this host already, from {entry.place}",
+    }
+    return f"{entry} {how[item.way]}"
 
 
 def _show_trust(found: "Explanation") -> None:
@@ -137,6 +151,16 @@ def _as_json(found: "Explanation") -> dict[str, Any]:
         "faults": [
             {"check": item.check, "expected": item.expected, "actual": item.actual, "hint": item.hint}
             for item in examined.faults
+        ],
+        "data": [
+            {
+                "name": item.dataset.name,
+                "version": item.dataset.version,
+                "uri": item.dataset.uri,
+                "fetched_via": item.way,
+                "size_bytes": item.dataset.size_bytes,
+            }
+            for item in found.data
         ],
         "notes": list(examined.notes),
     }

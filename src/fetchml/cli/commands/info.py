@@ -10,7 +10,7 @@ from fetchml.cli.progress import state_word
 
 if TYPE_CHECKING:
     from fetchml.config.settings import Settings
-    from fetchml.models.manifest import RunManifest
+    from fetchml.models.manifest import DatasetRecord, RunManifest
     from fetchml.service.info import Info
 
 app = command_app()
@@ -137,8 +137,13 @@ def _what(manifest: "RunManifest") -> list[tuple[str, str]]:
             session.safe(f"Python {environment.python or '?'}, {len(environment.packages)} packages, {how}"),
         ),
         ("image", session.safe(image)),
-        *(("dataset", session.safe(f"{item.name}@{item.version}  {item.checksum[:23]}  {item.uri}")) for item in data),
+        *(("dataset", session.safe(_dataset(item))) for item in data),
     ]
+
+
+def _dataset(item: "DatasetRecord") -> str:
+    after = f"  {item.after.outcome} after the run" if item.after is not None else ""
+    return f"{item.name}@{item.version}  {item.checksum[:23]}  {item.uri}{after}"
 
 
 def _where(manifest: "RunManifest") -> list[tuple[str, str]]:

@@ -98,6 +98,7 @@ def _carry_on(
     for text in accepted.notes:
         session.note(text)
     if is_direct:
+        from fetchml.cli.progress import drift
         from fetchml.service.direct import run_now
 
         def show(lines: list[str]) -> None:
@@ -105,6 +106,8 @@ def _carry_on(
                 session.print_line(session.safe(line))
 
         manifest = run_now(settings, run_id, show)
+        if drifted := drift(manifest):
+            session.note(drifted)
         return _finished(accepted, manifest, json=json and stays, quiet=quiet and stays)
     from fetchml.service.dispatch import dispatch
 

@@ -110,6 +110,8 @@ def _why(item: "Listed") -> str:
         return f"#{item.position}: " + session.safe("; ".join(item.reasons))
     if item.stall is not None:
         return "cannot go on now: " + session.safe(item.stall)
+    if row.data_changed:
+        return f"{row.end_reason}, but data changed during the run"
     if row.end_reason in (None, "ok"):
         return ""
     return row.end_reason if row.exit_code is None else f"{row.end_reason} (exit {row.exit_code})"
@@ -165,6 +167,7 @@ def _as_json(found: "Overview") -> dict[str, object]:
                 "position": item.position,
                 "reasons": list(item.reasons),
                 "stall": item.stall,
+                "data_changed": item.row.data_changed,
             }
             for item in found.runs
         ],

@@ -1,19 +1,16 @@
 """`fetchml sync`."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fetchml.cli import session
 from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.progress import Teller
 
 if TYPE_CHECKING:
     from fetchml.service.sync import Synced
-    from fetchml.snapshot.capture import Progress
 
 app = command_app()
-
-_TOLD_EVERY_S = 2.0
 
 
 @app.command()
@@ -22,7 +19,7 @@ def sync(json: Json = False, quiet: Quiet = False) -> None:
     from fetchml.service.sync import sync as capture
 
     try:
-        done = capture(configuration(), Path.cwd(), _Teller().tell)
+        done = capture(configuration(), Path.cwd(), Teller().tell)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on where it broke off") from None
     if json:
@@ -51,24 +48,3 @@ def describe(done: "Synced") -> str:
     if not done.read_files:
         return f"{text}; nothing has changed"
     return f"{text}; {done.read_files} read ({format_size(done.read_bytes)})"
-
-
-class _Teller:
-    """Says now and then how far a capture has come; nothing if it is quick."""
-
-    def __init__(self) -> None:
-        self._began = self._told_at = time.monotonic()
-
-    def tell(self, progress: "Progress") -> None:
-        """Tells a state, if the last one is long ago."""
-        from fetchml.models.units import format_size
-
-        now = time.monotonic()
-        if now - self._told_at < _TOLD_EVERY_S:
-            return
-        self._told_at = now
-        rate = progress.size_bytes / (now - self._began)
-        session.note(
-            f"{progress.files} of {progress.total_files} files, {format_size(progress.size_bytes)} of "
-            f"{format_size(progress.total_bytes)}, {format_size(int(rate))}/s"
-        )
