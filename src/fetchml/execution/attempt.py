@@ -405,7 +405,10 @@ def _with_environment(manifest: RunManifest, built: BuiltEnvironment, reached: T
         update={
             "key": built.key,
             "python": built.python,
+            "interpreter": built.build,
             "packages": built.packages,
+            "libraries": built.libraries,
+            "system": built.system,
             "built_image_digest": built.image if built.key else None,
         }
     )

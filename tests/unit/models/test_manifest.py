@@ -72,6 +72,7 @@ def completed() -> RunManifest:
         ("running", State.RUNNING, False),
         ("completed", State.COMPLETED, True),
         ("completed-signed", State.COMPLETED, True),
+        ("completed-facts", State.COMPLETED, True),
         ("refused", State.REFUSED, True),
     ],
 )
@@ -87,6 +88,7 @@ def test_a_saved_manifest_of_version_1_0_is_read_for_ever(name, state, sealed):
     [
         ("completed", "81b54b64b1771ed12f97f3f113934cffaad82c7e8ecb627f14aee9f086e10e52"),
         ("completed-signed", "e9c665a3bade89d701213129e5aaafd2472b7173c8f3bf64a14c6236cfec8337"),
+        ("completed-facts", "4d8086e0d592ccc968d900e4b157937d120a3313f47228a585bea1ba774ecf91"),
         ("refused", "311cdf36752d11d63a948c3764001d102fcd47533450ed430e02ef602593fbfa"),
     ],
 )
@@ -94,7 +96,13 @@ def test_the_seal_of_a_saved_manifest_holds_for_ever(name, digest):
     assert sample(name).sealed_digest(document(name)) == digest == sample(name).seal.digest
 
 
-@pytest.mark.parametrize("name", ["queued", "running", "completed", "completed-signed", "refused"])
+def test_facts_that_a_saved_manifest_lacks_are_not_added_to_it():
+    before, written = document("completed"), sample("completed").model_dump(mode="json")
+    assert written["environment"].keys() == before["environment"].keys()
+    assert written["hardware"].keys() == before["hardware"].keys()
+
+
+@pytest.mark.parametrize("name", ["queued", "running", "completed", "completed-signed", "completed-facts", "refused"])
 def test_a_saved_manifest_keeps_all_it_had(name):
     written = sample(name).model_dump(mode="json")
 
