@@ -312,7 +312,7 @@ class Attempt:
     def _snapshot_fault(self) -> str | None:
         try:
             self._verified_code()
-        except (NotFound, Corrupt) as error:
+        except (NotFound, Corrupt, Refused) as error:  # Refused: this file system cannot hold its names
             return error.summary
         return None
 

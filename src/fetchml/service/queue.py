@@ -186,6 +186,7 @@ def _manifest(
             settings=settings_record(configuration),
         ),
         resources=Resources(requested=plan.resources),
+        warnings=resolved.snapshot.notes,
         metadata=Metadata(note=request.note, engine_reason=resolved.engine.why, sign=settings.seal_sign),
     )
 

@@ -24,6 +24,8 @@ RECORDED = (
     "environment.python",
     "env",
     "dataset_specs",
+    "snapshot.allow_secrets",
+    "snapshot.other_file_systems",
     "stop_grace",
     "output.max_size",
 )
