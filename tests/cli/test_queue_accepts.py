@@ -253,3 +253,24 @@ class _Answers(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         _Answers.asked += 1
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Type: application/json\r\n\r\ntrue")
+
+
+def test_one_tree_is_stored_once_and_an_edit_adds_a_file_and_a_tree(user: User) -> None:
+    for name in ("train.py", "model.py", "data/load.py"):
+        (user.project / name).parent.mkdir(exist_ok=True)
+        user.script(name, f"print({name!r})\n")
+
+    def stored() -> dict[str, int]:
+        root = user.home / "store" / "objects" / "sha256"
+        return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+    first = user.queue("train.py")
+    before = stored()
+    assert len(before) == 4
+    second = user.queue("train.py", "--lr", "2")
+    assert stored().keys() == before.keys()
+    (user.project / "model.py").write_text("print('edited')\n")
+    third = user.queue("train.py")
+    assert len(stored().keys() - before.keys()) == 2
+    commits = [user.call("info", "--json", run).json()["identity"]["commit_id"] for run in (first, second, third)]
+    assert commits[0] == commits[1] != commits[2]
