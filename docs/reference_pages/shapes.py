@@ -23,8 +23,8 @@ def manifest_page() -> str:
         "The run manifest",
         f"`run_manifest.json`, schema version `{MANIFEST_SCHEMA_VERSION}`. The machine's form of this page is "
         "[run_manifest.schema.json](run_manifest.schema.json). Where the file is and who writes it: "
-        "[run-folder.md](run-folder.md). fetchml always writes all fields; a reader accepts a file without those that "
-        "are not required.",
+        "[run-folder.md](run-folder.md). fetchml writes all fields, but those of which it says that they are left out; "
+        "a reader accepts a file without those that are not required.",
         "Three rules hold that a JSON Schema cannot say. `times`, `exit_code` and `end_reason` repeat what `status` "
         "says. A run that has ended has a `seal`. The digest in the seal is the SHA-256 of the RFC 8785 form of every "
         f"section but `seal` itself and {editable}, which may be edited afterwards. `fetchml validate` checks them.",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socketserver
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,102 @@ def test_direct_mode_shows_the_output_when_asked_to_follow(user: User) -> None:
 def test_waiting_with_json_returns_the_manifest_in_direct_mode_too(user: User) -> None:
     done = user.call("queue", "--wait", "--json", "train.py", env={"FETCHML_EXECUTION_MODE": "direct"})
     assert done.json()["manifest"]["status"]["state"] == "completed"
+
+
+SHOWS = """\
+import json, os, sys
+print(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "path": sys.path}))
+"""
+
+
+def shown_by(user: User, *words: str | bytes, env: dict[str, str | None] | None = None) -> dict[str, Any]:
+    """Returns what a script says it was given, as a plain process at once."""
+    user.script("shows.py", SHOWS)
+    direct: dict[str, str | None] = {"FETCHML_EXECUTION_MODE": "direct", **(env or {})}
+    done = user.call("queue", "--follow", *words, env=direct)
+    assert done.code == 0, done.err
+    return json.loads(done.out.splitlines()[0])
+
+
+def test_a_script_gets_its_words_as_they_were_typed(user: User) -> None:
+    words = [
+        "; touch owned",
+        "$(touch owned)",
+        "`touch owned`",
+        "&& touch owned",
+        "| touch owned",
+        "a\nb",
+        "*",
+        "'",
+        '"',
+    ]
+    words += ["", " ", "${HOME}", "~", "{{ name }}", "%s", "\\", "--help", "--json", "é\u202e"]
+    assert shown_by(user, "shows.py", *words)["argv"] == words
+    assert not list(user.path.rglob("owned"))
+
+
+def test_what_the_shell_of_the_user_loads_is_not_loaded_by_a_run(user: User) -> None:
+    own = user.path / "own"
+    own.mkdir()
+    env: dict[str, str | None] = {
+        "PYTHONPATH": str(own),
+        "PYTHONSTARTUP": str(own / "x.py"),
+        "LD_LIBRARY_PATH": str(own),
+        "SECRET_OF_THE_SHELL": "canary",
+    }
+    given = shown_by(user, "shows.py", env=env)
+    assert str(own) not in given["path"]
+    assert not {"PYTHONSTARTUP", "LD_LIBRARY_PATH", "LD_PRELOAD", "SECRET_OF_THE_SHELL"} & set(given["env"])
+    assert "canary" not in "".join(
+        path.read_text(errors="replace") for path in (user.home / "store").rglob("*") if path.is_file()
+    )
+
+
+@pytest.mark.parametrize("text", ["{{ flow_run.name }}", "{0.__class__}", "%(name)s %s", "$name", "[link=x]y[/b]"])
+def test_names_and_notes_are_never_taken_for_templates(user: User, text: str) -> None:
+    shown = text.replace("/", "")
+    given = shown_by(user, "--name", shown, "--note", text, "--env", f"TEXT={text}", "shows.py")
+    assert given["env"]["TEXT"] == text
+    record = user.call("info", "--json", "@").json()
+    assert (record["identity"]["name"], record["metadata"]["note"]) == (shown, text)
+    assert text in user.call("info", "@").out
+
+
+def test_a_proxy_of_the_user_is_not_asked_for_servers_of_this_host(user: User) -> None:
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    with socketserver.TCPServer(("127.0.0.1", 0), _Answers) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/api"
+        user.call("server", "status", "--json", env={**proxy, "FETCHML_PREFECT_API_URL": url})
+        assert _Answers.asked == 1
+
+
+class _Answers(socketserver.StreamRequestHandler):
+    """A server that counts who comes."""
+
+    asked = 0
+
+    def handle(self) -> None:
+        _Answers.asked += 1
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Type: application/json\r\n\r\ntrue")
+
+
+def test_one_tree_is_stored_once_and_an_edit_adds_a_file_and_a_tree(user: User) -> None:
+    for name in ("train.py", "model.py", "data/load.py"):
+        (user.project / name).parent.mkdir(exist_ok=True)
+        user.script(name, f"print({name!r})\n")
+
+    def stored() -> dict[str, int]:
+        root = user.home / "store" / "objects" / "sha256"
+        return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+    first = user.queue("train.py")
+    before = stored()
+    assert len(before) == 4
+    second = user.queue("train.py", "--lr", "2")
+    assert stored().keys() == before.keys()
+    (user.project / "model.py").write_text("print('edited')\n")
+    third = user.queue("train.py")
+    assert len(stored().keys() - before.keys()) == 2
+    commits = [user.call("info", "--json", run).json()["identity"]["commit_id"] for run in (first, second, third)]
+    assert commits[0] == commits[1] != commits[2]

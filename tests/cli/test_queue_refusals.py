@@ -277,3 +277,32 @@ def test_a_script_that_is_ignored_is_refused_with_the_way_out(user: User) -> Non
     (user.project / ".gitignore").write_text("train.py\n")
     is_refused(user.call("queue", "train.py"), 5, "`train.py` in the snapshot", ".gitignore")
     user.nothing_is_left()
+
+
+def test_what_looks_like_a_secret_is_refused_until_it_is_allowed_and_then_recorded(user: User) -> None:
+    user.script()
+    (user.project / ".env").write_text("TOKEN=1\n")
+    (user.project / "id_rsa").write_text("x\n")
+    is_refused(
+        user.call("queue", "train.py"), 5, "- .env: has the name of a secret", "- id_rsa: ", "--allow-secret PATH"
+    )
+    for command in (("explain", "train.py"), ("sync",), ("queue", "--dry-run", "train.py")):
+        assert user.call(*command).code == 5, command
+    (user.project / "fetchml.yaml").write_text("snapshot:\n  allow_secrets: [id_rsa]\n")
+    done = user.call("queue", "--quiet", "--allow-secret", ".env", "train.py")
+    assert done.code == 0, done.err
+    record = user.call("info", "--json", done.out.strip()).json()
+    assert record["warnings"] == ["captured by request, though they look like secrets: `.env`, `id_rsa`"]
+    settings = {item["key"]: item for item in record["environment"]["settings"]}
+    assert settings["snapshot.allow_secrets"]["value"] == "id_rsa, .env"
+    assert settings["snapshot.allow_secrets"]["layer"] == "flag"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "", ".", "a\nb"])
+@pytest.mark.parametrize("command", [("queue", "train.py"), ("explain", "train.py"), ("sync",), ("watch",)])
+def test_a_secret_can_be_allowed_by_a_path_of_the_project_alone(
+    user: User, command: tuple[str, ...], path: str
+) -> None:
+    user.script()
+    done = user.call(command[0], "--allow-secret", path, *command[1:])
+    is_refused(done, 2, "--allow-secret: ", "is not a path below the project")

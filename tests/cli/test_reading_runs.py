@@ -135,6 +135,22 @@ def test_the_status_as_json_has_every_field(library: Library) -> None:
     assert {tuple(run) for run in listed["runs"]} == {tuple(run)}
 
 
+def test_at_length_the_record_names_systems_settings_and_packages(library: Library) -> None:
+    user, run_id = library.user, library.completed
+    text = user.call("info", "--verbose", run_id)
+    assert text.code == 0, text.err
+    record = user.call("info", "--json", run_id).json()
+    environment, hardware = record["environment"], record["hardware"]
+    assert hardware["system"] == environment["system"]  # a plain process has the host's
+    assert f"kernel {hardware['system']['kernel']}" in text.out
+    assert environment["interpreter"]["build"] in text.out
+    for setting in environment["settings"]:
+        assert re.search(rf"^{re.escape(setting['key'])} .* {setting['layer']}$", text.out, re.MULTILINE), setting
+    for package in environment["packages"]:
+        assert f"\n{package}" in text.out
+    assert "SETTING" not in user.call("info", run_id).out
+
+
 def test_the_record_is_shown_for_people_and_as_it_is_for_programs(library: Library) -> None:
     user, run_id = library.user, library.completed
     text = user.call("info", run_id)

@@ -6,7 +6,7 @@ import typer
 
 from fetchml.cli import session
 from fetchml.config.layers import Configuration, check_home, load
-from fetchml.errors import FetchmlError
+from fetchml.errors import ConfigError, FetchmlError
 
 
 def _set_json(value: bool) -> bool:
@@ -27,6 +27,31 @@ PrefectApiUrl = Annotated[
     str | None,
     typer.Option("--prefect-api-url", metavar="URL", help="Prefect API to use instead of a private server."),
 ]
+
+
+AllowSecret = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-secret", metavar="PATH", help="File or folder of the project that may look like a secret; repeatable."
+    ),
+]
+
+
+def secrets_allowed(paths: list[str] | None) -> dict[str, object]:
+    """Returns the flag as a setting.
+
+    Raises:
+        ConfigError: One is no path below the project.
+    """
+    if not paths:
+        return {}
+    from fetchml.config.settings import by_key
+
+    key = "snapshot.allow_secrets"
+    try:
+        return {key: by_key()[key].metadata["kind"].from_yaml(paths)}
+    except ConfigError as error:
+        raise ConfigError(f"--allow-secret: {error.summary}", detail=error.detail, hint=error.hint) from error
 
 
 def prefect_flags(api_url: str | None) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from fetchml.cli.options import configuration
+from fetchml.cli.options import configuration, secrets_allowed
 from fetchml.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def requested(ctx: typer.Context, options: Mapping[str, Any]) -> Requested:
 
     _refuse_repeated(ctx)
     texts = {key: _text(options.get(name)) for name, key in _KEYS.items()}
-    loaded = configuration(_flags(texts, options["env"] or [], options["data"] or []))
+    flags = _flags(texts, options["env"] or [], options["data"] or [])
+    loaded = configuration({**flags, **secrets_allowed(options["allow_secret"])})
     words: list[str] = options["words"]
     is_command = bool(ctx.meta.get(_SEPARATOR))
     request = QueueRequest(

@@ -5,6 +5,7 @@ Text comes from flags and the environment, typed values from YAML files. Nothing
 """
 
 import math
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -260,6 +261,43 @@ class Datasets:
         if twice:
             raise ConfigError(f"the dataset `{twice[0]}` is given twice", hint="a run reads one version of a dataset")
         return tuple(str(spec) for spec in specs)
+
+    def show(self, value: object) -> object:
+        return list(cast("tuple[str, ...]", value))
+
+
+class Paths:
+    """Paths below the root of a project; from text, separated by commas."""
+
+    expected = "a list of paths below the project"
+
+    def from_text(self, text: str) -> object:
+        if text.lower() in _NOTHING:
+            return ()
+        return self._checked(text.split(","))
+
+    def from_yaml(self, value: object) -> object:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise ConfigError(f"`{_short(value)}` is not a list", detail=f"expected {self.expected}")
+        words = cast("list[object]", value)
+        if not all(isinstance(word, str) for word in words):
+            raise ConfigError("a path is not text", hint="put it in quotes")
+        return self._checked(cast("list[str]", words))
+
+    def merged(self, below: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the paths of two layers."""
+        return tuple(dict.fromkeys((*below, *above)))
+
+    def _checked(self, words: list[str]) -> tuple[str, ...]:
+        paths: list[str] = []
+        for word in words:
+            path = posixpath.normpath(word.strip()) if word.strip() else "."
+            if path.startswith("/") or path.split("/")[0] in (".", "..") or not path.isprintable():
+                raise ConfigError(f"`{_short(word)}` is not a path below the project")
+            paths.append(path)
+        return tuple(dict.fromkeys(paths))
 
     def show(self, value: object) -> object:
         return list(cast("tuple[str, ...]", value))

@@ -87,7 +87,7 @@ def load(
         for key, (place, value) in found.items():
             if key == "env" and key in values:
                 values[key] = {**values[key], **cast("dict[str, str]", value)}
-            elif key == "dataset_specs" and key in values:
+            elif key in ("dataset_specs", "snapshot.allow_secrets") and key in values:
                 values[key] = by_key()[key].metadata["kind"].merged(values[key], value)
             else:
                 values[key] = value

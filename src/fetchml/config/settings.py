@@ -19,6 +19,7 @@ from fetchml.config.kinds import (
     ImageName,
     Kind,
     Number,
+    Paths,
     Size,
     Text,
     Variables,
@@ -108,6 +109,15 @@ class Settings:
     )
     snapshot_max_files: int = _setting(
         "snapshot.max_files", Number(1, 1_000_000, whole=True), 20_000, "Most files a code tree may have"
+    )
+    snapshot_allow_secrets: tuple[str, ...] = _setting(
+        "snapshot.allow_secrets",
+        Paths(),
+        (),
+        "Files and folders that may look like secrets; `--allow-secret` adds to them",
+    )
+    snapshot_other_file_systems: bool = _setting(
+        "snapshot.other_file_systems", Flag(), False, "Capture folders of the project that lie on another file system"
     )
     env: dict[str, str] = _setting("env", Variables(), {}, "Environment variables of runs")
     dataset_specs: tuple[str, ...] = _setting(

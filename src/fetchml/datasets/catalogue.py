@@ -136,7 +136,7 @@ class Catalogue:
         if not durable.exists(self.root):
             return []
         with durable.translated("read", self.root):
-            return sorted(item.name for item in self.root.iterdir() if any(item.glob("*.json")))
+            return sorted(item.name for item in self.root.iterdir() if item.is_dir() and any(_entries(item)))
 
     def versions(self, name: str) -> list[Dataset]:
         """Returns the versions of a dataset, in the order they were added; none if there is no such dataset.
@@ -149,7 +149,7 @@ class Catalogue:
         if not durable.exists(folder):
             return []
         with durable.translated("read", folder):
-            found = [_read(path) for path in folder.iterdir() if path.suffix == ".json"]
+            found = [_read(path) for path in _entries(folder)]
         return sorted(found, key=lambda item: (item.added_at, len(item.version), item.version))
 
     def all(self) -> Iterator[Dataset]:
@@ -214,6 +214,15 @@ class Catalogue:
     def _write(self, entry: Dataset) -> None:
         path = self.root / entry.name / f"{entry.version}.json"
         durable.write_atomic(path, entry.model_dump_json(indent=2).encode() + b"\n")
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yields the files of entries; not what was being written when somebody died."""
+    return (
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".json" and not path.name.startswith(durable.TEMPORARY_PREFIX)
+    )
 
 
 def path_of(uri: str) -> Path:

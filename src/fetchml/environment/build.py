@@ -13,6 +13,7 @@ from fetchml.canonical import canonical_sha256
 from fetchml.environment.detect import Dependencies, DependencyKind
 from fetchml.environment.poetry import poetry_requirements
 from fetchml.errors import FetchmlError
+from fetchml.models.software import AcceleratorLibrary, PythonBuild, SystemFacts
 
 _POLL_S = 0.1
 _TAIL_LINES = 12
@@ -29,6 +30,12 @@ class BuiltEnvironment:
     """Version of Python in it."""
     packages: tuple[str, ...]
     """Installed packages as name==version, sorted."""
+    build: PythonBuild | None = None
+    """Which Python it is, apart from its version."""
+    libraries: tuple[AcceleratorLibrary, ...] = ()
+    """Libraries for GPUs that were found in it."""
+    system: SystemFacts | None = None
+    """Operating system around it; None if that is not known."""
     key: str | None = None
     """Key it is kept under; None if nothing was built."""
     interpreter: str | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from fetchml import durable
+from fetchml.environment import probe
 from fetchml.environment.build import (
     BuildFailed,
     BuiltEnvironment,
@@ -39,11 +40,6 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _INDEX_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 _POLL_S = 0.2
 _IDLE = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: exit()); time.sleep(86400)"
-_LIST = (
-    "import importlib.metadata as m, json, platform; "
-    "print(json.dumps({'python': platform.python_version(), "
-    "'packages': sorted({d.metadata['Name'] + '==' + d.version for d in m.distributions() if d.metadata['Name']})}))"
-)
 
 
 class ImageBuilder:
@@ -84,14 +80,7 @@ class ImageBuilder:
             if known is None:
                 known = self._build(dependencies, base_digest, key, code, log, cancelled)
                 durable.write_atomic(record, json.dumps(known).encode())
-        return BuiltEnvironment(
-            python=known["python"],
-            packages=tuple(known["packages"]),
-            key=key,
-            image=known["image"],
-            reused=reused,
-            seconds=time.monotonic() - began,
-        )
+        return _environment(known, key, reused=reused, seconds=time.monotonic() - began)
 
     def as_is(self, base_digest: str, cancelled: Cancelled) -> BuiltEnvironment:
         """Returns a base image unchanged, with what is known of its Python; asks each image once."""
@@ -104,13 +93,7 @@ class ImageBuilder:
                 with suppress(BuildFailed), self._container(base_digest, []) as container:
                     known.update(_listed(container))
                 durable.write_atomic(record, json.dumps(known).encode())
-        return BuiltEnvironment(
-            python=known["python"],
-            packages=tuple(known["packages"]),
-            image=base_digest,
-            reused=reused,
-            seconds=time.monotonic() - began,
-        )
+        return _environment(known, None, reused=reused, seconds=time.monotonic() - began)
 
     def _build(
         self, dependencies: Dependencies, base_digest: str, key: str, code: Path, log: Path, cancelled: Cancelled
@@ -232,10 +215,25 @@ def _killed_when(cancelled: Cancelled, container: "Container") -> Generator[None
         thread.join()
 
 
-def _listed(container: "Container") -> dict[str, Any]:
-    code, output = container.exec_run(["python3", "-c", _LIST], user="0:0")
-    if code != 0:
+def _environment(known: probe.Told, key: str | None, *, reused: bool, seconds: float) -> BuiltEnvironment:
+    return BuiltEnvironment(
+        python=known["python"],
+        packages=tuple(known["packages"]),
+        build=probe.python_build(known),
+        libraries=probe.libraries(known),
+        system=probe.system_facts(known),
+        key=key,
+        image=known["image"],
+        reused=reused,
+        seconds=seconds,
+    )
+
+
+def _listed(container: "Container") -> probe.Told:
+    code, output = container.exec_run(["python3", "-I", "-c", probe.PROGRAM], user="0:0")
+    found = probe.told(cast("bytes", output)) if code == 0 else None
+    if found is None:
         raise BuildFailed(
             "the image's Python does not run", detail=cast("bytes", output)[-500:].decode(errors="replace")
         )
-    return cast("dict[str, Any]", json.loads(cast("bytes", output)))
+    return found

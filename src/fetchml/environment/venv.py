@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fetchml import durable
+from fetchml.environment import probe
 from fetchml.environment.build import (
     BuildFailed,
     BuiltEnvironment,
@@ -24,6 +25,7 @@ from fetchml.environment.build import (
     uv_binary,
 )
 from fetchml.environment.detect import Dependencies
+from fetchml.environment.system import host_system
 
 READY = "fetchml-environment.json"
 """File that tells that an environment is finished, and by its age when it was used last."""
@@ -75,13 +77,8 @@ class VenvBuilder:
                     raise
             with suppress(OSError):
                 os.utime(folder / READY)
-        return BuiltEnvironment(
-            python=ready["python"],
-            packages=tuple(ready["packages"]),
-            key=key,
-            interpreter=str(folder / "bin" / "python"),
-            reused=reused,
-            seconds=time.monotonic() - began,
+        return _environment(
+            ready, str(folder / "bin" / "python"), key=key, reused=reused, seconds=time.monotonic() - began
         )
 
     def _build(
@@ -107,7 +104,7 @@ class VenvBuilder:
             what=f"installing the packages of `{dependencies.name}`",
             cwd=(code / dependencies.name).parent,  # what relative paths in the file are relative to
         )
-        ready = {"python": python_version(interpreter), "packages": installed_packages(interpreter)}
+        ready = _told(interpreter)
         durable.write_atomic(folder / READY, json.dumps(ready).encode())
         return ready
 
@@ -118,9 +115,28 @@ def as_is_environment(interpreter: str) -> BuiltEnvironment:
     Raises:
         BuildFailed: It is no Python interpreter.
     """
+    return _environment(_told(interpreter), interpreter)
+
+
+def _environment(
+    found: probe.Told, interpreter: str, *, key: str | None = None, reused: bool = False, seconds: float = 0.0
+) -> BuiltEnvironment:
     return BuiltEnvironment(
-        python=python_version(interpreter), packages=tuple(installed_packages(interpreter)), interpreter=interpreter
+        python=found["python"],
+        packages=tuple(found["packages"]),
+        build=probe.python_build(found),
+        libraries=probe.libraries(found),
+        system=host_system(),
+        key=key,
+        interpreter=interpreter,
+        reused=reused,
+        seconds=seconds,
     )
+
+
+def _told(interpreter: str) -> probe.Told:
+    """Returns what an interpreter tells; of one that runs and cannot tell, the version."""
+    return probe.ask([interpreter]) or {"python": python_version(interpreter), "packages": list[str]()}
 
 
 def python_version(interpreter: str) -> str:
@@ -135,17 +151,6 @@ def python_version(interpreter: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildFailed(f"`{interpreter}` is no Python interpreter that runs", detail=str(error)) from error
     return done.stdout.strip()
-
-
-def installed_packages(interpreter: str) -> list[str]:
-    """Returns what is installed for an interpreter, as name==version, sorted; empty if uv cannot tell."""
-    command = [uv_binary(), "pip", "list", "--format", "json", "--quiet", "--python", interpreter]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={**os.environ, "NO_COLOR": "1"})
-        listed = cast("list[dict[str, str]]", json.loads(done.stdout))
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
-    return sorted(f"{item['name']}=={item['version']}" for item in listed)
 
 
 def _ready(folder: Path) -> dict[str, Any] | None:

@@ -323,7 +323,7 @@ class Attempt:
     def _snapshot_fault(self) -> str | None:
         try:
             self._verified_code()
-        except (NotFound, Corrupt) as error:
+        except (NotFound, Corrupt, Refused) as error:  # Refused: this file system cannot hold its names
             return error.summary
         return None
 
@@ -416,7 +416,10 @@ def _with_environment(manifest: RunManifest, built: BuiltEnvironment, reached: T
         update={
             "key": built.key,
             "python": built.python,
+            "interpreter": built.build,
             "packages": built.packages,
+            "libraries": built.libraries,
+            "system": built.system,
             "built_image_digest": built.image if built.key else None,
         }
     )

@@ -4,6 +4,7 @@ import os
 import platform
 from pathlib import Path
 
+from fetchml.environment.system import host_system
 from fetchml.gpus.discover import Discovery, total_memory_bytes
 from fetchml.models.host import host_name
 from fetchml.models.manifest import Hardware
@@ -14,6 +15,7 @@ def hardware(discovery: Discovery) -> Hardware:
     return Hardware(
         host=host_name(),
         platform=platform.platform(),
+        system=host_system(),
         cpu_model=_cpu_model(),
         cpu_count=os.cpu_count() or 1,
         memory_bytes=total_memory_bytes(),

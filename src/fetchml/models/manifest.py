@@ -17,6 +17,7 @@ from fetchml.models.dataset import CHECKSUM
 from fetchml.models.key import KeyId, PublicKey, Signature
 from fetchml.models.plan import EngineKind, Network, Sha256
 from fetchml.models.resources import Device, ResourceRequest, ResourceUse
+from fetchml.models.software import AcceleratorLibrary, PythonBuild, SettingRecord, SystemFacts
 from fetchml.models.status import EndReason, Status, transition
 
 MANIFEST_SCHEMA_VERSION = "1.0"
@@ -113,12 +114,30 @@ class Environment(Model):
     dependencies_sha256: Sha256 | None = Field(default=None, description="Digest of the dependency manifest")
     key: Sha256 | None = Field(default=None, description="Key of the environment that was built for it")
     python: str | None = Field(default=None, description="Version of Python the payload had")
+    interpreter: PythonBuild | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="Build of that Python; left out if it is not known",
+    )
     packages: tuple[str, ...] = Field(default=(), description="Installed packages as name==version, sorted")
+    libraries: tuple[AcceleratorLibrary, ...] = Field(
+        default=(), exclude_if=lambda found: not found, description="Libraries for GPUs; left out if none was found"
+    )
+    system: SystemFacts | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="Operating system of the image, or of the host for a plain process; left out if it is not known",
+    )
     image: str | None = Field(default=None, description="Base image, as named")
     image_digest: str | None = Field(default=None, description="sha256:... of the base image")
     built_image_digest: str | None = Field(default=None, description="sha256:... of the image built for the run")
     git: GitFacts | None = Field(default=None, description="State of the git repository, if there was one")
     fetchml: str = Field(description="Version of fetchml that queued the run")
+    settings: tuple[SettingRecord, ...] = Field(
+        default=(),
+        exclude_if=lambda found: not found,
+        description="Settings that matter, with the layer each came from; left out in older records",
+    )
 
 
 class DatasetOutcome(StrEnum):
@@ -179,6 +198,11 @@ class Hardware(Model):
 
     host: str = Field(description="Host name")
     platform: str = Field(description="Operating system, kernel and machine")
+    system: SystemFacts | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="Operating system of the host; left out in older records",
+    )
     cpu_model: str | None = Field(default=None, description="Name of the processor")
     cpu_count: int = Field(ge=1, description="Logical processors of the host")
     memory_bytes: int = Field(ge=0, description="Memory of the host, in bytes")

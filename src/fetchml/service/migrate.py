@@ -139,7 +139,7 @@ class _Copy:
         return left
 
     def _one(self, digest: str) -> None:
-        with tempfile.TemporaryDirectory(dir=self._staging) as folder:
+        with durable.translated("write in", self._staging), tempfile.TemporaryDirectory(dir=self._staging) as folder:
             if self._is_sound(digest, Path(folder) / "present"):
                 self._count(_Outcome.PRESENT, digest)
                 return

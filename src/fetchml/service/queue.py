@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fetchml
 from fetchml.config.layers import Configuration
-from fetchml.config.settings import Settings
 from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, Conflict, Unavailable
 from fetchml.gpus.discover import discover
@@ -33,6 +32,7 @@ from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
 from fetchml.service.command import Words
 from fetchml.service.resolve import Resolved, resolve
+from fetchml.service.settings_record import settings_record
 from fetchml.store.turns import adding
 
 MAX_NAME = 64
@@ -103,7 +103,7 @@ def queue(
         # Until the run is there nothing refers to its objects, and some are older than it is (decision 21).
         with adding(configuration.settings.store):
             resolved = resolve(request.words, configuration, home, home.objects, host_capacity(home), request.cwd)
-            run_id = _store(home, request, resolved, configuration.settings, name, now)
+            run_id = _store(home, request, resolved, configuration, name, now)
     return Accepted(
         run_id=run_id,
         plan=resolved.plan,
@@ -117,7 +117,12 @@ def queue(
 
 
 def _store(
-    home: Home, request: QueueRequest, resolved: Resolved, settings: Settings, name: str, now: Callable[[], datetime]
+    home: Home,
+    request: QueueRequest,
+    resolved: Resolved,
+    configuration: Configuration,
+    name: str,
+    now: Callable[[], datetime],
 ) -> str:
     git = None
     if resolved.git is not None:
@@ -131,7 +136,7 @@ def _store(
     while True:
         moment = now()
         run_id = new_run_id(moment)
-        manifest = _manifest(run_id, moment, request, resolved, settings, name, git)
+        manifest = _manifest(run_id, moment, request, resolved, configuration, name, git)
         try:
             home.store.create(resolved.plan, manifest)
         except Conflict:
@@ -144,11 +149,11 @@ def _manifest(
     moment: datetime,
     request: QueueRequest,
     resolved: Resolved,
-    settings: Settings,
+    configuration: Configuration,
     name: str,
     git: GitFacts | None,
 ) -> RunManifest:
-    plan = resolved.plan
+    plan, settings = resolved.plan, configuration.settings
     dependencies = plan.environment.dependencies
     return RunManifest(
         identity=Identity(
@@ -178,8 +183,10 @@ def _manifest(
             image_digest=plan.image.digest if plan.image else None,
             git=git,
             fetchml=fetchml.__version__,
+            settings=settings_record(configuration),
         ),
         resources=Resources(requested=plan.resources),
+        warnings=resolved.snapshot.notes,
         metadata=Metadata(note=request.note, engine_reason=resolved.engine.why, sign=settings.seal_sign),
     )
 

@@ -45,7 +45,8 @@ from fetchml.preflight.trust import Trust, TrustFacts, trust
 from fetchml.service.command import Words, command_of
 from fetchml.service.engines import engine_maker
 from fetchml.service.invalid import first_fault
-from fetchml.snapshot.capture import Limits, Snapshot, capture
+from fetchml.snapshot.capture import Snapshot, capture
+from fetchml.snapshot.found import Limits
 from fetchml.snapshot.git import GitState, git_state, git_top
 
 _T = TypeVar("_T")
@@ -178,7 +179,7 @@ def examine(
     datasets = tuple(item for item in asked if item is not None)
     # What is refused anyway leaves nothing behind.
     kept = MemoryObjects() if steps.errors else objects
-    limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
+    limits = limits_of(settings)
     files = None if isinstance(kept, MemoryObjects) else home.known_files
     snapshot = steps.take(
         "snapshot", "a code tree that can be captured", lambda: capture(root, kept, limits, home.path, files)
@@ -261,6 +262,16 @@ def project_root(configuration: Configuration, cwd: Path) -> Path:
         return configuration.project_file.parent
     top = git_top(cwd)
     return top if top is not None and top != Path.home() else cwd
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Returns what a code tree may be."""
+    return Limits(
+        settings.snapshot_max_bytes,
+        settings.snapshot_max_files,
+        settings.snapshot_allow_secrets,
+        settings.snapshot_other_file_systems,
+    )
 
 
 def _checked_plan(**fields: Any) -> Plan:
@@ -347,7 +358,7 @@ def _python_version() -> str:
 def _notes(
     snapshot: Snapshot, dependencies: Dependencies | None, settings: Settings, loose: tuple[str, ...] | None
 ) -> tuple[str, ...]:
-    notes: list[str] = []
+    notes = list(snapshot.notes)
     if dependencies is not None and loose:
         notes.append(f"`{dependencies.name}` does not pin every version: another day may install others (`uv lock`)")
     if dependencies is None and settings.environment_mode == "auto":

@@ -9,8 +9,8 @@ from fetchml.config.layers import Configuration
 from fetchml.errors import FetchmlError
 from fetchml.home import Home
 from fetchml.service.queue import check_space
-from fetchml.service.resolve import project_root
-from fetchml.snapshot.capture import Limits, Observe, Progress, capture
+from fetchml.service.resolve import limits_of, project_root
+from fetchml.snapshot.capture import Observe, Progress, capture
 from fetchml.snapshot.ignore import NEVER
 from fetchml.store.turns import adding
 
@@ -33,6 +33,8 @@ class Synced:
     """Files that were read; the others are as they were the last time."""
     read_bytes: int
     seconds: float
+    notes: tuple[str, ...]
+    """What the user should know of files that were captured all the same."""
 
 
 def sync(configuration: Configuration, cwd: Path, observe: Observe | None = None) -> Synced:
@@ -51,7 +53,7 @@ def sync(configuration: Configuration, cwd: Path, observe: Observe | None = None
     settings = configuration.settings
     home = Home(settings)
     root = project_root(configuration, cwd)
-    limits = Limits(settings.snapshot_max_bytes, settings.snapshot_max_files)
+    limits = limits_of(settings)
     began = time.monotonic()
     last = Progress(0, 0, 0, 0)
 
@@ -74,6 +76,7 @@ def sync(configuration: Configuration, cwd: Path, observe: Observe | None = None
         read_files=last.files,
         read_bytes=last.size_bytes,
         seconds=round(time.monotonic() - began, 6),
+        notes=snapshot.notes,
     )
 
 

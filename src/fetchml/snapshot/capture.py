@@ -4,19 +4,32 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
-from fetchml.errors import ConfigError, Refused
-from fetchml.models.units import format_size
+from fetchml.errors import ConfigError
 from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch, ObjectStore
+from fetchml.snapshot.found import Found, Limits
 from fetchml.snapshot.git import git_top, tracked_files
 from fetchml.snapshot.ignore import NEVER, Rules, rules_above
 from fetchml.snapshot.known import Known, KnownFiles, is_settled, stamp_of, unchanged
-from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, link_fault, make_tree, path_fault
+from fetchml.snapshot.oddities import oddities
+from fetchml.snapshot.refusals import kind_of, refusal, too_large
+from fetchml.snapshot.secrets_found import MAX_READ_BYTES, is_allowed, is_named, secret_in_file
+from fetchml.snapshot.tree import (
+    Entry,
+    FileEntry,
+    LinkEntry,
+    Tree,
+    folders_above,
+    link_fault,
+    make_tree,
+    path_fault,
+    shown,
+)
 
 _READ_TRIES = 3
 _READERS = min(8, os.cpu_count() or 1)
@@ -25,30 +38,7 @@ _GROUP = 16
 _WORTH_BYTES = 1024 * 1024
 """Up to so much in all, threads take longer to start than to help."""
 _PART_BYTES = 64 * 1024 * 1024
-_SHOWN = 10
 _SHOWN_BYTES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How large a code tree may be."""
-
-    max_bytes: int
-    max_files: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file or link that belongs to the snapshot."""
-
-    path: bytes
-    """Path below the root."""
-    status: os.stat_result
-
-    @property
-    def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
-        return stat.S_ISLNK(self.status.st_mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +47,8 @@ class Snapshot:
 
     commit_id: str
     tree: Tree
+    notes: tuple[str, ...] = ()
+    """What a user should know of files that were captured all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +82,15 @@ def capture(
     Args:
         root: Root of the project.
         objects: Where the files go.
-        limits: How large it may be.
+        limits: How large it may be, and what it may hold.
         home: The home folder of fetchml, which is no part of a project even where it lies in it.
         known: Remembers files, so that those that are unchanged and stored are not read again.
         observe: Called now and then while files are read.
 
     Raises:
-        Refused: The tree is too large or too deep, holds something that is no file, a link that leaves it, an
-            unreadable file, or a file that keeps changing. All such paths are named at once.
+        Refused: The tree is too large or too deep, holds something that is no file, a link that leaves it, another
+            file system, what looks like a secret, an unreadable file, or a file that keeps changing. All such paths
+            are named at once.
         ConfigError: The folder cannot be read.
     """
     found = scan(root, limits, home)
@@ -105,6 +98,8 @@ def capture(
     after: Known = {}
     entries: list[Entry] = []
     unread = list(_unread(root, found, objects, before, after, entries))
+    suspects = _suspects(root, found, unread)
+    _refuse_secrets(suspects, limits.allow_secrets)
     reader = _Reader(root, unread, observe)
     commit_id = ""
     for number, part in enumerate(parts := _parts(unread), 1):
@@ -116,17 +111,19 @@ def capture(
                     continue
                 mode = added.status.st_mode
                 entries.append(FileEntry(item.path, added.status.st_size, added.sha256, bool(mode & stat.S_IXUSR)))
-                if is_settled(added.status, read_at_ns):
+                # What looks like a secret is looked at each time: tomorrow it may not be allowed.
+                if is_settled(added.status, read_at_ns) and item.path not in suspects:
                     after[item.path] = (stamp_of(added.status), added.sha256)
             if reader.faults:
                 hint = "close what writes to them, or list them in .fetchmlignore"
-                raise _refusal("some files cannot be captured", reader.faults, hint)
+                raise refusal("some files cannot be captured", reader.faults, hint)
             if number == len(parts):
                 tree = make_tree(entries)
                 commit_id = batch.put_bytes(tree.canonical)
     if known is not None and after != before:
         known.save(root, after)
-    return Snapshot(commit_id, make_tree(entries))
+    notes = oddities({item.path: item.status for item in found}, suspects, os.geteuid())
+    return Snapshot(commit_id, make_tree(entries), notes)
 
 
 def _unread(
@@ -151,6 +148,24 @@ def _unread(
             mode = item.status.st_mode
             entries.append(FileEntry(item.path, item.status.st_size, digest, bool(mode & stat.S_IXUSR)))
             after[item.path] = before[item.path]
+
+
+def _suspects(root: Path, found: list[Found], unread: list[Found]) -> dict[bytes, str]:
+    """Returns the files that look like secrets, and why; those that were read before were looked at then."""
+    suspects = {item.path: "has the name of a secret" for item in found if not item.is_link and is_named(item.path)}
+    for item in unread:
+        if item.path not in suspects and 0 < item.status.st_size <= MAX_READ_BYTES:
+            kind = secret_in_file(root / os.fsdecode(item.path))
+            if kind is not None:
+                suspects[item.path] = f"holds {kind}"
+    return suspects
+
+
+def _refuse_secrets(suspects: Mapping[bytes, str], allowed: tuple[str, ...]) -> None:
+    faults = [f"{shown(path)}: {why}" for path, why in sorted(suspects.items()) if not is_allowed(path, allowed)]
+    if faults:
+        hint = "list them in .fetchmlignore, or allow each with `--allow-secret PATH` or `snapshot.allow_secrets`"
+        raise refusal("the code tree holds what looks like secrets", faults, hint, "snapshot-secrets")
 
 
 def _parts(items: list[Found]) -> list[list[Found]]:
@@ -226,29 +241,23 @@ def scan(root: Path, limits: Limits, home: Path | None = None) -> list[Found]:
     found: list[Found] = []
     faults: list[str] = []
     total_bytes = 0
-    for path, status in _walk(root, tracked, faults, _inside(root, home)):
+    for path, status in _walk(root, tracked, faults, _inside(root, home), limits):
         mode = status.st_mode
         if stat.S_ISREG(mode):
             total_bytes += status.st_size
         elif not stat.S_ISLNK(mode):
-            faults.append(f"{shown(path)}: is a {_kind(mode)}, not a file")
+            faults.append(f"{shown(path)}: is a {kind_of(mode)}, not a file")
             continue
         found.append(Found(path, status))
         # Counting on a little shows the user what is large, but an endless tree must end.
         if len(found) > 4 * limits.max_files:
             break
     if len(found) > limits.max_files or total_bytes > limits.max_bytes:
-        raise _too_large(root, found, total_bytes, limits)
+        raise too_large(root, found, total_bytes, limits)
     faults += _link_faults(root, found)
     if faults:
-        raise _refusal("the code tree holds what cannot be captured", faults, "remove it, or list it in .fetchmlignore")
+        raise refusal("the code tree holds what cannot be captured", faults, "remove it, or list it in .fetchmlignore")
     return found
-
-
-def shown(path: bytes) -> str:
-    """Returns a path for people, with control codes and foreign bytes escaped."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _inside(root: Path, home: Path | None) -> str | None:
@@ -260,9 +269,10 @@ def _inside(root: Path, home: Path | None) -> str | None:
 
 
 def _walk(
-    root: Path, tracked: frozenset[bytes], faults: list[str], home: str | None
+    root: Path, tracked: frozenset[bytes], faults: list[str], home: str | None, limits: Limits
 ) -> Iterator[tuple[bytes, os.stat_result]]:
     """Yields what is not ignored, folder by folder; iterative, as nobody knows how deep it is."""
+    file_system = None if limits.other_file_systems else _device(root)
     tracked_folders = {folder for path in tracked for folder in folders_above(path)}
     # Of a folder that is left out, what git tracks is taken, and nothing else.
     pending: list[tuple[str, Rules, bool]] = [("", rules_above(git_top(root), root), False)]
@@ -289,6 +299,8 @@ def _walk(
             fault = path_fault(raw)
             if fault is not None:
                 faults.append(f"{shown(raw[:_SHOWN_BYTES])}...: {fault}")
+            elif is_folder and file_system is not None and _device(entry) not in (None, file_system):
+                faults.append(f"{shown(raw)}: lies on another file system (`snapshot.other_file_systems` is false)")
             elif is_folder:
                 pending.append((path + "/", rules, is_ignored))
             else:
@@ -299,45 +311,16 @@ def _walk(
                         faults.append(f"{shown(raw)}: {error.strerror}")
 
 
+def _device(folder: Path | os.DirEntry[str]) -> int | None:
+    try:
+        return folder.stat(follow_symlinks=isinstance(folder, Path)).st_dev
+    except OSError:  # told when it is entered
+        return None
+
+
 def _link_faults(root: Path, found: list[Found]) -> Iterator[str]:
     links = {item.path: os.readlink(os.fsencode(root) + b"/" + item.path) for item in found if item.is_link}
     for path, target in sorted(links.items()):
         fault = link_fault(path, links)
         if fault is not None:
             yield f"{shown(path)}: links {fault} `{shown(target)}`"
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISFIFO(mode):
-        return "FIFO"
-    return "socket" if stat.S_ISSOCK(mode) else "device"
-
-
-def _too_large(root: Path, found: list[Found], total_bytes: int, limits: Limits) -> Refused:
-    sizes: dict[bytes, list[int]] = {}
-    for item in found:
-        # Name the folder at the top when many small files are the trouble, the file itself when it is large.
-        key = item.path if item.status.st_size > limits.max_bytes // 20 else item.path.split(b"/")[0]
-        entry = sizes.setdefault(key, [0, 0])
-        entry[0] += item.status.st_size
-        entry[1] += 1
-    by = 0 if total_bytes > limits.max_bytes else 1
-    largest = sorted(sizes.items(), key=lambda pair: -pair[1][by])[:_SHOWN]
-    more = " or more" if len(found) > 4 * limits.max_files else ""
-    lines = [
-        f"- {shown(path)}  {format_size(size)} in {count} file{'s' if count > 1 else ''}"
-        for path, (size, count) in largest
-    ]
-    return Refused(
-        f"the code tree in `{root}` is too large: {format_size(total_bytes)} in {len(found)} files{more}",
-        detail=f"allowed: {format_size(limits.max_bytes)} in {limits.max_files} files; the largest:\n"
-        + "\n".join(lines),
-        hint="list what is no code in .fetchmlignore, or raise `snapshot.max_size` and `snapshot.max_files`",
-        code="snapshot-too-large",
-    )
-
-
-def _refusal(summary: str, faults: list[str], hint: str) -> Refused:
-    rest = [f"... and {len(faults) - 2 * _SHOWN} more"] if len(faults) > 2 * _SHOWN else []
-    lines = [f"- {fault}" for fault in faults[: 2 * _SHOWN]] + rest
-    return Refused(summary, detail="\n".join(lines), hint=hint, code="snapshot-refused")

@@ -4,11 +4,12 @@ import hashlib
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fetchml import durable
-from fetchml.errors import Corrupt
+from fetchml.errors import Corrupt, FetchmlError, Refused
 from fetchml.models.ids import is_digest
 from fetchml.objects.port import ObjectStore
 from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, folders_above, read_tree
@@ -56,7 +57,7 @@ class SnapshotCache:
 
 def write_tree(tree: Tree, objects: ObjectStore, folder: Path) -> None:
     """Writes a tree into a new folder; files are verified as they are copied and left read-only."""
-    with durable.translated("create", folder):
+    with durable.translated("create", folder), _told_apart(folder):
         folder.mkdir(parents=True)
         made: set[bytes] = set()
         for entry in tree.entries:
@@ -70,6 +71,22 @@ def write_tree(tree: Tree, objects: ObjectStore, folder: Path) -> None:
             else:
                 objects.copy_to(entry.sha256, target, executable=entry.executable)
         _protect(folder)
+
+
+@contextmanager
+def _told_apart(folder: Path) -> Generator[None]:
+    """Refuses a tree of which two names are one here: the second would replace the first, or be it."""
+    try:
+        yield
+    except (FileExistsError, FetchmlError) as error:
+        if not isinstance(error if isinstance(error, OSError) else error.__cause__, FileExistsError):
+            raise
+        raise Refused(
+            "two names of the code are one name on this file system",
+            detail=f"`{folder.parent}` does not tell capital letters, or Unicode forms, apart: {error}",
+            hint="rename one of them, or choose another file system with FETCHML_HOME",
+            code="names-collide",
+        ) from error
 
 
 def remove_tree(folder: Path) -> None:

@@ -107,6 +107,12 @@ def read_tree(content: bytes) -> Tree:
     return tree
 
 
+def shown(path: bytes) -> str:
+    """Returns a path for people, with control codes and foreign bytes escaped."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def path_fault(path: bytes) -> str | None:
     """Returns why a path cannot be part of a tree, in words; None if it can."""
     if path.count(b"/") > MAX_FOLDERS:

@@ -9,6 +9,7 @@ from fetchml.config.kinds import (
     Flag,
     Folder,
     Number,
+    Paths,
     Size,
     Text,
     Variables,
@@ -250,3 +251,31 @@ def test_a_value_is_shown_as_people_write_it(kind, value, shown):
 )
 def test_what_is_shown_can_be_typed_again(kind, value):
     assert kind.from_text(kind.show(value)) == value
+
+
+# Paths below the project
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", ()), ("none", ()), (".env", (".env",)), ("a/,./b/../c, a", ("a", "c")), ("..a,a/..b", ("..a", "a/..b"))],
+)
+def test_paths_are_read_as_they_are_told(text, expected):
+    assert Paths().from_text(text) == expected
+    assert Paths().from_yaml(list(expected)) == expected
+
+
+@pytest.mark.parametrize("text", ["/etc/passwd", "..", "../x", "a/../../x", ".", "a,,b", "a\nb", "\x1b", "\udcff"])
+def test_what_is_no_path_below_the_project_is_refused(text):
+    with pytest.raises(ConfigError, match="is not a path below the project"):
+        Paths().from_text(text)
+
+
+@pytest.mark.parametrize("value", ["a", {"a": 1}, [1], [None], True])
+def test_only_a_list_of_texts_is_a_list_of_paths(value):
+    with pytest.raises(ConfigError):
+        Paths().from_yaml(value)
+
+
+def test_paths_of_two_layers_are_all_taken():
+    assert Paths().merged(("a", "b"), ("b", "c")) == ("a", "b", "c")

@@ -127,3 +127,12 @@ def test_urls_are_refused_as_not_there_yet(text: str) -> None:
 def test_what_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         local_path(text)
+
+
+@pytest.mark.parametrize("name", [".tmp-0123456789abcdef-1.json", ".tmp-0123456789abcdef-1.listing"])
+def test_what_somebody_who_died_was_writing_is_no_entry(tmp_path: Path, name: str) -> None:
+    catalogue = Catalogue(tmp_path)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / name).write_bytes(b"{")
+    assert catalogue.names() == []
+    assert catalogue.versions("set") == []

@@ -74,6 +74,7 @@ def completed() -> RunManifest:
         ("completed-signed", State.COMPLETED, True),
         ("completed-datasets", State.COMPLETED, True),
         ("completed-drifted", State.COMPLETED, True),
+        ("completed-facts", State.COMPLETED, True),
         ("refused", State.REFUSED, True),
     ],
 )
@@ -91,11 +92,18 @@ def test_a_saved_manifest_of_version_1_0_is_read_for_ever(name, state, sealed):
         ("completed-signed", "e9c665a3bade89d701213129e5aaafd2472b7173c8f3bf64a14c6236cfec8337"),
         ("completed-datasets", "1f4cc1ecba084bf3c248e891df69fa9577c5760d6459c06d87194dcdcd7335a7"),
         ("completed-drifted", "3028abf8c9f5bca86ff192b3177a303e59cfa250aaaf634d73cccf8cbe0002c3"),
+        ("completed-facts", "4d8086e0d592ccc968d900e4b157937d120a3313f47228a585bea1ba774ecf91"),
         ("refused", "311cdf36752d11d63a948c3764001d102fcd47533450ed430e02ef602593fbfa"),
     ],
 )
 def test_the_seal_of_a_saved_manifest_holds_for_ever(name, digest):
     assert sample(name).sealed_digest(document(name)) == digest == sample(name).seal.digest
+
+
+def test_facts_that_a_saved_manifest_lacks_are_not_added_to_it():
+    before, written = document("completed"), sample("completed").model_dump(mode="json")
+    assert written["environment"].keys() == before["environment"].keys()
+    assert written["hardware"].keys() == before["hardware"].keys()
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.json")))

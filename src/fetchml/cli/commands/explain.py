@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, Quiet, command_app
+from fetchml.cli.options import AllowSecret, Json, Quiet, command_app
 from fetchml.cli.request import (
     EPILOG,
     CommandWords,
@@ -57,6 +57,7 @@ def explain(
     repro_policy: ReproPolicy = None,
     env: Env = None,
     data: Data = None,
+    allow_secret: AllowSecret = None,
     note: Note = None,
     tag: Tag = None,
     group: Group = None,

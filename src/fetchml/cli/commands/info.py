@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fetchml.cli import session
+from fetchml.cli.facts_text import facts_of
 from fetchml.cli.options import Json, Quiet, command_app, complete_run, configuration
 from fetchml.cli.progress import state_word
 
@@ -29,21 +30,25 @@ def info(
         ),
     ],
     show_metrics: Annotated[bool, typer.Option("--show-metrics", help="Show every metric value.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Show the machine, the systems, the settings and every package, too."),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show the record of a run."""
-    show_run(configuration().settings, run, json=json, show_metrics=show_metrics)
+    show_run(configuration().settings, run, json=json, show_metrics=show_metrics, verbose=verbose)
 
 
-def show_run(settings: "Settings", run: str, *, json: bool, show_metrics: bool) -> None:
+def show_run(settings: "Settings", run: str, *, json: bool, show_metrics: bool, verbose: bool = False) -> None:
     """Prints a run's record."""
     from fetchml.service.info import info as read
 
-    session.print_line(text_of(read(settings, run), json=json, show_metrics=show_metrics))
+    session.print_line(text_of(read(settings, run), json=json, show_metrics=show_metrics, verbose=verbose))
 
 
-def text_of(found: "Info", *, json: bool, show_metrics: bool) -> str:
+def text_of(found: "Info", *, json: bool, show_metrics: bool, verbose: bool = False) -> str:
     """Returns a run's record as it is shown."""
     if json:
         value = found.manifest.model_dump(mode="json")
@@ -57,6 +62,8 @@ def text_of(found: "Info", *, json: bool, show_metrics: bool) -> str:
         "\n".join(f"{session.style(f'{label:<14}', 'dim')} {value.rstrip()}" for label, value in section if value)
         for section in _sections(found)
     ]
+    if verbose:
+        paragraphs += facts_of(found.manifest)
     if show_metrics:
         rows = [
             (session.safe(item.name), f"{item.value:g}", "-" if item.step is None else str(item.step))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, PrefectApiUrl, Quiet, command_app
+from fetchml.cli.options import AllowSecret, Json, PrefectApiUrl, Quiet, command_app
 from fetchml.cli.request import (
     EPILOG,
     CommandWords,
@@ -58,6 +58,7 @@ def queue(
     repro_policy: ReproPolicy = None,
     env: Env = None,
     data: Data = None,
+    allow_secret: AllowSecret = None,
     note: Note = None,
     tag: Tag = None,
     group: Group = None,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fetchml.cli import session
-from fetchml.cli.options import Json, Quiet, command_app, configuration
+from fetchml.cli.options import AllowSecret, Json, Quiet, command_app, configuration, secrets_allowed
 from fetchml.cli.progress import Teller
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ app = command_app()
 
 
 @app.command()
-def sync(json: Json = False, quiet: Quiet = False) -> None:
+def sync(allow_secret: AllowSecret = None, json: Json = False, quiet: Quiet = False) -> None:
     """Store the code of this project as it is now, and print its commit id. Queues nothing."""
     from fetchml.service.sync import sync as capture
 
     try:
-        done = capture(configuration(), Path.cwd(), Teller().tell)
+        done = capture(configuration(secrets_allowed(allow_secret)), Path.cwd(), Teller().tell)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on where it broke off") from None
     if json:
@@ -33,11 +33,14 @@ def sync(json: Json = False, quiet: Quiet = False) -> None:
                 "read_files": done.read_files,
                 "read_bytes": done.read_bytes,
                 "seconds": done.seconds,
+                "notes": list(done.notes),
             }
         )
         return
     session.print_line(done.commit_id)
     session.note(describe(done))
+    for text in done.notes:
+        session.note(text)
 
 
 def describe(done: "Synced") -> str:
