@@ -30,25 +30,30 @@ from pathlib import Path
 import fetchml
 import fetchml.metric
 from fetchml import durable
+from fetchml.config.blocks import DATASET_CATALOGUE, TITLES, BlockFields
 from fetchml.config.layers import bad_home
 from fetchml.config.settings import Settings
-from fetchml.datasets.catalogue import Catalogue
+from fetchml.daemons.server import PrivateServer
+from fetchml.datasets.catalogue import Catalogue, folder_of_block
 from fetchml.datasets.oversight import Oversight
 from fetchml.datasets.staging import Limits, Staging
 from fetchml.datasets.stat_cache import StatCache
 from fetchml.engine.choose import EngineSettings
-from fetchml.errors import NotFound
+from fetchml.errors import NotFound, Unavailable
 from fetchml.keys.ring import KeyRing
 from fetchml.models.units import MIB
 from fetchml.objects.choose import ObjectSettings, locate, open_objects
 from fetchml.objects.port import ObjectStore
 from fetchml.objects.s3_place import Patience
+from fetchml.prefect_api.blocks import read_block
+from fetchml.prefect_api.client import PrefectClient
 from fetchml.snapshot.capture import Observe
 from fetchml.snapshot.known import KnownFiles
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.readers import Readers, readers
 
+_BLOCK_TIMEOUT_S = 10
 _RESERVE = "reserve"
 _RESERVE_BYTES = 16 * MIB
 """Enough to seal dozens of runs: a manifest and its metrics take kilobytes."""
@@ -75,7 +80,8 @@ class Home:
         """The content-addressed objects.
 
         Raises:
-            ConfigError: They are in a bucket, and the environment holds no credentials for it.
+            ConfigError: They are in a bucket, and there are no credentials for it; or a block does not do.
+            Unavailable: A block says where they are, and the Prefect server does not answer.
         """
         return open_objects(locate(None, self.object_settings), self.object_settings)
 
@@ -90,7 +96,35 @@ class Home:
             region=settings.s3_region,
             patience=Patience(read_s=settings.s3_timeout, tries=settings.s3_retries + 1),
             url=settings.objects_url,
+            ca_file=settings.s3_ca_file,
+            allow_http=settings.s3_allow_http,
+            allow_public=settings.s3_allow_public,
+            block=settings.objects_block,
+            credentials_block=settings.s3_credentials_block,
+            read_block=self.read_block,
         )
+
+    def read_block(self, slug: str, name: str) -> BlockFields:
+        """Returns the fields of a block as the Prefect server has them now.
+
+        Args:
+            slug: Type of the block.
+            name: Its name.
+
+        Raises:
+            ConfigError: There is no such block.
+            Unavailable: No server runs, or it does not answer.
+        """
+        api_url = self.settings.prefect_api_url or PrivateServer(self.settings).api_url
+        if api_url is None:
+            raise Unavailable(
+                "the Prefect server is not running, and a block is kept there",
+                detail=f"the settings name the block `{TITLES.get(slug, slug)}/{name}`",
+                hint="`fetchml up` starts it",
+                code="prefect-unavailable",
+            )
+        with PrefectClient(api_url, timeout_s=_BLOCK_TIMEOUT_S) as client:
+            return read_block(client, slug, name)
 
     @property
     def keys(self) -> KeyRing:
@@ -107,10 +141,18 @@ class Home:
         """What is known of the files of projects."""
         return KnownFiles(self.path / "cache" / "trees")
 
-    @property
+    @cached_property
     def datasets(self) -> Catalogue:
-        """The catalogue of datasets."""
-        return Catalogue(self.settings.store / "datasets")
+        """The catalogue of datasets.
+
+        Raises:
+            ConfigError: A block says where it is, and does not do.
+            Unavailable: A block says where it is, and the Prefect server does not answer.
+        """
+        block = self.settings.datasets_block
+        if block is None:
+            return Catalogue(self.settings.store / "datasets")
+        return Catalogue(folder_of_block(self.read_block(DATASET_CATALOGUE, block)))
 
     @property
     def dataset_cache(self) -> StatCache:

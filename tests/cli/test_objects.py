@@ -31,6 +31,7 @@ class Lab:
         self.url = f"s3://{self.bucket}/lab"
         self.objects = server.objects(self.bucket, staging)
         user.env.update(KEYS, FETCHML_OBJECTS_S3_ENDPOINT=server.endpoint)
+        user.env["FETCHML_OBJECTS_S3_ALLOW_PUBLIC"] = "true"  # moto asks nobody who they are
 
     @property
     def folder(self) -> DirectoryObjects:

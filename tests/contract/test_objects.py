@@ -11,7 +11,7 @@ import pytest
 
 from contract.full_disk import file_size_limit
 from contract.racing import in_processes, in_threads
-from contract.s3_servers import S3Server
+from contract.s3_servers import GIVEN, S3Server
 from fetchml import durable
 from fetchml.errors import Corrupt, FetchmlError, NotFound, Unavailable
 from fetchml.objects.directory import DirectoryObjects
@@ -43,7 +43,13 @@ def rclone(rclone_server: S3Server, tmp_path: Path) -> S3Objects:
     return rclone_server.objects(rclone_server.new_bucket(), tmp_path / "staging")
 
 
-@pytest.fixture(params=["directory", "memory", "moto", "rclone"])
+@pytest.fixture
+def given(tmp_path: Path) -> S3Objects:
+    assert GIVEN is not None
+    return GIVEN.objects(GIVEN.new_bucket(), tmp_path / "staging")
+
+
+@pytest.fixture(params=["directory", "memory", "moto", "rclone", *(["given"] if GIVEN else [])])
 def objects(request: pytest.FixtureRequest) -> ObjectStore:
     """A store of each kind, empty."""
     made: ObjectStore = request.getfixturevalue(request.param)
@@ -65,7 +71,8 @@ def damage(objects: ObjectStore, digest: str, content: bytes) -> None:
         objects.damage(digest, content)
         return
     if isinstance(objects, S3Objects):
-        client = S3Server("any", Path(), int(objects.place.host.split(":")[1])).client()
+        port = int(objects.place.host.split(":")[1])
+        client = S3Server("any", Path(), port, credentials=objects._keys.now).client()
         client.put_object(objects.place.bucket, objects.key(digest), io.BytesIO(content), len(content))
         return
     assert isinstance(objects, DirectoryObjects)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from block_server import block_server
+
 HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography", "minio", "blake3")
 PYDANTIC = "pydantic"
 
@@ -66,6 +68,24 @@ def test_submitting_loads_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("print(1)\n")
     words = ("queue", "--engine", "process", "--dry-run", "train.py")
     assert loaded_by(tmp_path, *words).isdisjoint(HEAVY)
+
+
+def test_blocks_are_read_without_prefect(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)\n")
+    with block_server() as server:
+        server.blocks["fetchml-snapshot-store", "code"] = {"location": str(tmp_path / "objects")}
+        server.blocks["fetchml-dataset-catalogue", "lab"] = {"folder": str(tmp_path / "catalogue")}
+        env = {
+            "FETCHML_PREFECT_API_URL": server.api_url,
+            "FETCHML_OBJECTS_BLOCK": "code",
+            "FETCHML_DATASETS_BLOCK": "lab",
+            "FETCHML_EXECUTION_MODE": "direct",
+            "FETCHML_REPRO_POLICY": "best-effort",
+        }
+        assert loaded_by(tmp_path, "dataset", "list", env=env).isdisjoint(HEAVY)
+        assert loaded_by(tmp_path, "queue", "--engine", "process", "train.py", env=env).isdisjoint(HEAVY)
+        assert {path.split("/")[4] for path in server.asked} == {"fetchml-snapshot-store", "fetchml-dataset-catalogue"}
+        assert (tmp_path / "objects" / "sha256").is_dir()
 
 
 @pytest.mark.parametrize("words", [("--help",), ("status",), ("config", "show")], ids=" ".join)

@@ -1,11 +1,12 @@
 """The block `ContainerEngine`: how runs reach Docker or Podman."""
 
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from prefect.blocks.core import Block
 from prefect_docker.host import DockerHost  # pyright: ignore[reportMissingTypeStubs]  # it has types and no marker
 from pydantic import Field
 
+from fetchml.config.blocks import CONTAINER_ENGINE, TITLES
 from fetchml.engine.docker_engine import DockerEngine
 from fetchml.engine.podman_engine import PodmanEngine
 
@@ -19,8 +20,8 @@ class ContainerEngine(Block):
         podman_socket: Podman's socket; none takes the user's own, then the system's.
     """
 
-    _block_type_name: ClassVar[str | None] = "fetchml Container Engine"
-    _block_type_slug: ClassVar[str | None] = "fetchml-container-engine"
+    _block_type_name: ClassVar[str | None] = TITLES[CONTAINER_ENGINE]
+    _block_type_slug: ClassVar[str | None] = CONTAINER_ENGINE
     _description: ClassVar[str | None] = "How fetchml runs reach Docker or Podman."
 
     kind: Literal["docker", "podman"] = Field(default="docker", description="Engine that starts runs")
@@ -32,18 +33,3 @@ class ContainerEngine(Block):
         if self.kind == "podman":
             return PodmanEngine(self.podman_socket)
         return DockerEngine(connect=self.docker_host.get_client if self.docker_host else None)
-
-
-def engine_of_block(name: str) -> DockerEngine:
-    """Returns the Docker engine that a saved `ContainerEngine` or `DockerHost` block describes.
-
-    Args:
-        name: `NAME` of a ContainerEngine block, or `docker-host/NAME` of prefect-docker's own.
-
-    Raises:
-        ValueError: There is no such block.
-    """
-    if name.startswith("docker-host/"):
-        host = cast("DockerHost", DockerHost.load(name.removeprefix("docker-host/")))
-        return DockerEngine(connect=host.get_client)
-    return cast("ContainerEngine", ContainerEngine.load(name)).get_engine()

@@ -229,6 +229,28 @@ class Folder:
         return str(value)
 
 
+class File(Folder):
+    """A file of this host, the same from every folder; `~` is the user's home."""
+
+    expected = "the absolute path of a file"
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self.optional = optional
+
+    def from_text(self, text: str) -> object:
+        if self.optional and text.lower() in _NOTHING:
+            return None
+        if not text.startswith(("/", "~")):
+            raise ConfigError(f"`{text[:60]}` is not an absolute path", detail=f"expected {self.expected}")
+        return super().from_text(text)
+
+    def from_yaml(self, value: object) -> object:
+        return None if self.optional and value is None else super().from_yaml(value)
+
+    def show(self, value: object) -> object:
+        return None if value is None else str(value)
+
+
 class Datasets:
     """Datasets as a list of specs; from text, separated by commas or blanks, which no spec holds."""
 

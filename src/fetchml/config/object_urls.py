@@ -8,9 +8,12 @@ import re
 from fetchml.config.kinds import Text
 from fetchml.errors import ConfigError
 
+AMAZON = "https://s3.amazonaws.com"
+"""The server, unless another is named."""
+
 CREDENTIALS_HINT = (
     "credentials come from the environment only: FETCHML_S3_ACCESS_KEY and FETCHML_S3_SECRET_KEY,"
-    " or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    " or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or from a block that `objects.s3.credentials_block` names"
 )
 
 BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"

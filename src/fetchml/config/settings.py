@@ -10,10 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fetchml.config.blocks import BlockName
 from fetchml.config.kinds import (
     Choice,
     Datasets,
     DurationKind,
+    File,
     Flag,
     Folder,
     ImageName,
@@ -24,7 +26,7 @@ from fetchml.config.kinds import (
     Text,
     Variables,
 )
-from fetchml.config.object_urls import BucketUrl, Endpoint, Region
+from fetchml.config.object_urls import AMAZON, BucketUrl, Endpoint, Region
 from fetchml.models.units import GIB, MIB
 
 
@@ -166,6 +168,13 @@ class Settings:
         "Time without a byte and without an entry of a folder after which data counts as gone",
         Scope.HOST,
     )
+    datasets_block: str | None = _setting(
+        "datasets.block",
+        BlockName(),
+        None,
+        "Prefect block that says where the catalogue of datasets is: the name of a fetchml Dataset Catalogue",
+        Scope.HOST,
+    )
     seal_sign: bool = _setting("seal.sign", Flag(), False, "Sign the records of new runs with the key of this host")
     output_max_bytes: int = _setting(
         "output.max_size", Size(), GIB, "Output kept of a run; the rest is dropped, with a mark", Scope.HOST
@@ -207,6 +216,13 @@ class Settings:
     podman_socket: str | None = _setting(
         "podman.socket", Text(512, optional=True), None, "Podman socket; none: the user's or the system's", Scope.HOST
     )
+    podman_block: str | None = _setting(
+        "podman.block",
+        BlockName(),
+        None,
+        "Prefect block to connect with: the name of a fetchml Container Engine that is for Podman",
+        Scope.HOST,
+    )
     objects_url: str | None = _setting(
         "objects.url",
         BucketUrl(),
@@ -214,15 +230,50 @@ class Settings:
         "Bucket for code and other objects, such as s3://bucket/prefix; none: a folder in the home folder",
         Scope.HOST,
     )
+    objects_block: str | None = _setting(
+        "objects.block",
+        BlockName(),
+        None,
+        "Prefect block that says where objects are: the name of a fetchml Snapshot Store; in place of objects.url",
+        Scope.HOST,
+    )
     s3_endpoint: str = _setting(
         "objects.s3.endpoint",
         Endpoint(),
-        "https://s3.amazonaws.com",
-        "S3 server of the bucket; with http:// the data is not encrypted on its way",
+        AMAZON,
+        "S3 server of the bucket; http:// to another host needs objects.s3.allow_http",
         Scope.HOST,
     )
     s3_region: str | None = _setting(
         "objects.s3.region", Region(), None, "Region of the bucket; none: the server is asked for it", Scope.HOST
+    )
+    s3_credentials_block: str | None = _setting(
+        "objects.s3.credentials_block",
+        BlockName(),
+        None,
+        "Prefect block with server and key: the name of a fetchml S3 Credentials; in place of the environment",
+        Scope.HOST,
+    )
+    s3_ca_file: Path | None = _setting(
+        "objects.s3.ca_file",
+        File(optional=True),
+        None,
+        "Certificates to trust at the S3 server; none: SSL_CERT_FILE, then the public ones",
+        Scope.HOST,
+    )
+    s3_allow_http: bool = _setting(
+        "objects.s3.allow_http",
+        Flag(),
+        False,
+        "Reach an S3 server on another host without TLS, where everyone on the way can read and change the data",
+        Scope.HOST,
+    )
+    s3_allow_public: bool = _setting(
+        "objects.s3.allow_public",
+        Flag(),
+        False,
+        "Store code in a bucket that lists its objects to anyone, without credentials",
+        Scope.HOST,
     )
     s3_timeout: int = _setting(
         "objects.s3.timeout",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+import fetchml
 from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
@@ -123,6 +124,8 @@ class PrivateServer:
             "PREFECT_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_LEVEL": "WARNING",
+            # By this file Prefect skips the types of blocks it has registered before, changed or not.
+            "PREFECT_MEMO_STORE_PATH": str(self.prefect_home / f"memo_store-{fetchml.__version__}.toml"),
             "DO_NOT_TRACK": "1",
         }
 

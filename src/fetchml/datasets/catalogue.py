@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, ValidationError
 
 from fetchml import durable
+from fetchml.config.blocks import BlockFields
 from fetchml.datasets.bucket_url import is_bucket_url
 from fetchml.datasets.digest import Digest
 from fetchml.errors import ConfigError, Conflict, Corrupt, NotFound
@@ -223,6 +224,18 @@ def _entries(folder: Path) -> Iterator[Path]:
         for path in folder.iterdir()
         if path.suffix == ".json" and not path.name.startswith(durable.TEMPORARY_PREFIX)
     )
+
+
+def folder_of_block(fields: BlockFields) -> Path:
+    """Returns the folder of the catalogue that a `DatasetCatalogue` block names.
+
+    Raises:
+        ConfigError: It is no absolute path.
+    """
+    folder = fields.optional_path("folder")
+    if folder is None:
+        raise fields.wrong("folder", "it is empty")
+    return folder
 
 
 def path_of(uri: str) -> Path:

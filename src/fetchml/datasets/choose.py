@@ -1,13 +1,12 @@
 """Opens the place of a dataset. The client of buckets takes a quarter of a second to import: only who needs it does."""
 
-import os
 from typing import TYPE_CHECKING
 
 from fetchml.datasets.bucket_url import read_bucket_url
 from fetchml.datasets.catalogue import Dataset
 from fetchml.datasets.source import FolderSource, Source
-from fetchml.objects.choose import ObjectSettings
-from fetchml.objects.s3_place import S3Place, credentials_from
+from fetchml.objects.choose import ObjectSettings, access
+from fetchml.objects.s3_place import S3Place
 
 if TYPE_CHECKING:
     from fetchml.datasets.bucket import BucketSource
@@ -31,8 +30,9 @@ def open_bucket(uri: str, settings: ObjectSettings) -> "BucketSource":
     from fetchml.datasets.bucket import BucketSource
 
     bucket, prefix = read_bucket_url(uri)
-    place = S3Place(bucket, prefix, settings.endpoint, settings.region)
-    return BucketSource(place, credentials_from(os.environ), settings.patience)
+    found = access(settings)
+    place = S3Place(bucket, prefix, found.endpoint, found.region, found.ca_file)
+    return BucketSource(place, found.credentials, settings.patience)
 
 
 def find_bucket(text: str, settings: ObjectSettings) -> "BucketSource":

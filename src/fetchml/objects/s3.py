@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -28,11 +28,11 @@ from minio.error import S3Error
 from minio.helpers import MAX_MULTIPART_COUNT
 
 from fetchml import durable
-from fetchml.errors import Corrupt, FetchmlError, NotFound, Unavailable
+from fetchml.errors import Corrupt, FetchmlError, NotFound, Refused, Unavailable
 from fetchml.models.ids import is_digest
 from fetchml.models.units import MIB
 from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
-from fetchml.objects.s3_client import CONNECTIONS, make_client
+from fetchml.objects.s3_client import CONNECTIONS, Keys, is_public, make_client
 from fetchml.objects.s3_faults import FAULTS, translate
 from fetchml.objects.s3_place import Credentials, Patience, S3Place
 from fetchml.objects.source import opened
@@ -57,17 +57,27 @@ class S3Objects:
         credentials: Who uses it.
         staging: Folder on this host for what a batch has not uploaded yet; made when it is needed.
         patience: How long and how often the server is asked.
+        renew: Returns the credentials as they are now; asked when the server accepts the old ones no more.
+        allow_public: Whether to write into a bucket that lists its objects to anyone.
     """
 
     def __init__(
-        self, place: S3Place, credentials: Credentials, staging: Path, patience: Patience | None = None
+        self,
+        place: S3Place,
+        credentials: Credentials,
+        staging: Path,
+        patience: Patience | None = None,
+        *,
+        renew: Callable[[], Credentials] | None = None,
+        allow_public: bool = True,
     ) -> None:
         self.place = place
-        self._credentials = credentials
+        self._keys = Keys(credentials, renew)
         self._staging = staging
         self._patience = patience or Patience()
         self._made: tuple[int, Minio] | None = None
         self._bucket_seen = False
+        self._may_write = allow_public
 
     def key(self, digest: str) -> str:
         """Returns the key an object has or would have."""
@@ -137,6 +147,22 @@ class S3Objects:
             with self._translated():
                 self._client.remove_object(self.place.bucket, self._mark(digest))
 
+    def check_privacy(self) -> None:
+        """Refuses a bucket that lists its objects to anyone, unless that is allowed; asked once.
+
+        Raises:
+            Refused: It does.
+        """
+        if not self._may_write:
+            if is_public(self.place, self._patience):
+                raise Refused(
+                    f"the bucket `{self.place.bucket}` is public",
+                    detail=f"{self.place.endpoint} lists its objects to anyone, without credentials",
+                    hint="take the public access away on the server; if it is meant, set `objects.s3.allow_public`",
+                    code="public-bucket",
+                )
+            self._may_write = True
+
     def marked(self) -> frozenset[str]:
         """Returns the objects that a reader has found damaged and nobody has replaced since."""
         return frozenset(self._digests_below(self._marks))
@@ -156,7 +182,7 @@ class S3Objects:
     def _client(self) -> Minio:
         """The client of this process: connections cannot be shared with a fork."""
         if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), make_client(self.place, self._credentials, self._patience))
+            self._made = (os.getpid(), make_client(self.place, self._keys, self._patience))
         return self._made[1]
 
     @contextmanager
@@ -164,7 +190,7 @@ class S3Objects:
         try:
             yield
         except FAULTS as error:
-            raise translate(error, self.place, self._credentials) from error
+            raise translate(error, self.place, self._keys.now) from error
 
     def _size(self, digest: str) -> int | None:
         """Returns the size of an object in the bucket; None if it is not there."""
@@ -189,10 +215,23 @@ class S3Objects:
     def _digests_below(self, root: str, prefix: str = "") -> Iterator[str]:
         below = root + prefix if len(prefix) <= 2 else f"{root}{prefix[:2]}/{prefix[2:]}"
         with self._translated():
+            last = ""
             for item in self._client.list_objects(self.place.bucket, prefix=below, recursive=True):
-                digest = (item.object_name or "").removeprefix(root).replace("/", "", 1)
+                name = item.object_name or ""
+                if name.encode() <= last.encode():  # a page that comes again would come for ever
+                    raise self._out_of_order()
+                last = name
+                digest = name.removeprefix(root).replace("/", "", 1)
                 if is_digest(digest):
                     yield digest
+
+    def _out_of_order(self) -> Unavailable:
+        return Unavailable(
+            "the S3 server lists its objects out of order",
+            detail=f"bucket `{self.place.bucket}` at {self.place.endpoint}: a key came again, or too late",
+            hint="repeat the command; if it happens again, the server does not do: S3 lists keys in their order",
+            code="s3-unavailable",
+        )
 
     def _fetch(self, digest: str, sink: IO[bytes]) -> None:
         """Writes an object into a file, verified; a body that breaks off is asked for again from its beginning."""
@@ -205,11 +244,11 @@ class S3Objects:
             except S3Error as error:
                 if error.code == "NoSuchKey":
                     raise NotFound(f"there is no object `{digest[:12]}`", detail=str(self.place)) from error
-                raise translate(error, self.place, self._credentials) from error
+                raise translate(error, self.place, self._keys.now) from error
             except FAULTS as error:
                 # A request that failed was repeated by the client already; here it is the body that broke off.
                 if not isinstance(error, _BROKEN_OFF) or number == self._patience.tries:
-                    raise translate(error, self.place, self._credentials) from error
+                    raise translate(error, self.place, self._keys.now) from error
                 time.sleep(self._patience.pause_s * 2 ** (number - 1))
                 continue
             if found == digest:
@@ -323,6 +362,7 @@ class _S3Batch:
         """Uploads what the bucket does not have; returns when the server has all of it."""
         if not self._pending:
             return
+        self._objects.check_privacy()
         pool = ThreadPoolExecutor(min(_UPLOADS, len(self._pending)), "fetchml-upload")
         try:
             uploads = [

@@ -1,5 +1,6 @@
 """What the errors of an S3 server mean for users."""
 
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,7 +10,8 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from urllib3 import exceptions as http
 
 from fetchml.config.object_urls import CREDENTIALS_HINT
-from fetchml.errors import ConfigError, FetchmlError, Forbidden, NotFound, Unavailable
+from fetchml.errors import ConfigError, FetchmlError, Forbidden, NotFound, Refused, Unavailable
+from fetchml.objects.s3_client import Redirected
 from fetchml.objects.s3_place import Credentials, S3Place
 
 FAULTS = (MinioException, http.HTTPError, ParseError, ValueError)
@@ -48,6 +50,21 @@ def translate(error: Exception, place: S3Place, credentials: Credentials) -> Fet
                 code="no-s3-server",
             )
         return _from_answer("", status, f"HTTP status {status}", where, lambda: None)
+    if isinstance(error, Redirected):
+        return ConfigError(
+            "the S3 server sends requests to another place",
+            detail=f"{where}: to {credentials.hidden_in(str(error))[:200]}, and no redirect is followed",
+            hint="set `objects.s3.region` if the bucket is in another region, or mend `objects.s3.endpoint`",
+            code="s3-redirect",
+        )
+    unproven = _unproven(error)
+    if unproven is not None:
+        return Refused(
+            "the S3 server cannot prove that it is the one that is meant",
+            detail=f"{where}: {unproven[0]}",
+            hint=unproven[1],
+            code="untrusted-s3-server",
+        )
     return _unavailable(where, credentials.hidden_in(_reason(error)))
 
 
@@ -127,11 +144,31 @@ def _reason(error: Exception) -> str:
         case http.ReadTimeoutError():
             return "no answer in time"
         case http.SSLError():
-            return f"TLS fails: {str(cause)[:200]}; SSL_CERT_FILE names the certificates to trust"
+            return f"TLS fails: {str(cause)[:200]}"
         case http.ProtocolError():
             return f"the connection broke off ({str(cause)[:150]})"
         case _:
             return f"{type(cause).__name__}: {str(cause)[:200]}"
+
+
+_EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 10, 62, 64
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, ..._HOSTNAME_MISMATCH, ..._IP_ADDRESS_MISMATCH (openssl-verification)."""
+
+
+def _unproven(error: BaseException | None) -> tuple[str, str] | None:
+    """Returns what is wrong with a server's certificate and what to do; None if that is not why a request failed."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.reason if isinstance(error, http.MaxRetryError) else error.__cause__ or error.__context__
+    if error is None:
+        return None
+    said = f"its certificate is not accepted ({error.verify_message})"
+    match error.verify_code:
+        case code if code == _EXPIRED:
+            return said, "renew the certificate of the server, or set the clock of this host"
+        case code if code in (_OTHER_HOST, _OTHER_ADDRESS):
+            return said, "give `objects.s3.endpoint` a name that the certificate is for"
+        case _:
+            return said, "name the certificates to trust in `objects.s3.ca_file` or the block's `ca_file`"
 
 
 def _skew_s(error: S3Error) -> float | None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fetchml.config.object_urls import split_url
@@ -24,6 +26,8 @@ class S3Place:
     endpoint: str
     """URL of the server."""
     region: str | None = None
+    ca_file: Path | None = None
+    """Certificates to trust; None: those of SSL_CERT_FILE, else the public ones."""
 
     @property
     def host(self) -> str:
@@ -56,6 +60,16 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Access:
+    """A server, and who uses it."""
+
+    endpoint: str
+    region: str | None
+    ca_file: Path | None
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
 class Patience:
     """How long and how often a server is asked."""
 
@@ -67,14 +81,14 @@ class Patience:
     """Before the second try; it doubles with each."""
 
 
-def s3_place(url: str, endpoint: str, region: str | None) -> S3Place:
+def s3_place(url: str, endpoint: str, region: str | None, ca_file: Path | None = None) -> S3Place:
     """Returns the place that a URL names on a server.
 
     Raises:
         ConfigError: It is no URL of a bucket.
     """
     bucket, prefix = split_url(url)
-    return S3Place(bucket, f"{prefix}/" if prefix else "", endpoint, region)
+    return S3Place(bucket, f"{prefix}/" if prefix else "", endpoint, region, ca_file)
 
 
 def credentials_from(environ: Mapping[str, str]) -> Credentials:
@@ -101,3 +115,28 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials:
         hint="export them; a worker that runs already gets them by `fetchml down` and `fetchml up`",
         code="no-s3-credentials",
     )
+
+
+def refuse_plain_http(endpoint: str) -> None:
+    """Refuses to send requests to another host without TLS.
+
+    Raises:
+        ConfigError: The endpoint is `http://`, and not on this host.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    if endpoint.startswith("https://") or host == "localhost" or _is_loopback(host):
+        return
+    raise ConfigError(
+        f"the S3 server {endpoint} would be reached without TLS",
+        detail="everyone on the way to another host could read the data, and the token of a session",
+        hint="use https://, with `objects.s3.ca_file` for a certificate of your own;"
+        " or set `objects.s3.allow_http` if the network is trusted",
+        code="plain-http",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

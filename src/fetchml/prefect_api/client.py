@@ -118,7 +118,7 @@ class PrefectClient:
 
     def _answer(self, method: str, path: str, status: int, content: bytes) -> Any:
         if 200 <= status < 300:
-            return json.loads(content) if content else None
+            return self._read(content)
         text = content[:500].decode("utf-8", "replace")
         what = f"{method} {path} answered {status}"
         if status == 404:
@@ -135,6 +135,17 @@ class PrefectClient:
         if status >= 500 or status == 429:
             raise Unavailable("the Prefect API has trouble", detail=f"{what}: {text}", code="prefect-unavailable")
         raise ConfigError("the Prefect API refuses the request", detail=f"{what}: {text}", code="prefect-refuses")
+
+    def _read(self, content: bytes) -> Any:
+        try:
+            return json.loads(content) if content else None
+        except ValueError as error:
+            raise ConfigError(
+                f"{self.api_url} is no Prefect API",
+                detail="it answers with something else than JSON",
+                hint="mend `prefect.api_url` or PREFECT_API_URL; the address ends in /api",
+                code="no-prefect-api",
+            ) from error
 
 
 def is_healthy(api_url: str, timeout_s: float) -> bool:

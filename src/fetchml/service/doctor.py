@@ -13,14 +13,15 @@ from fetchml.config.layers import Configuration, check_home
 from fetchml.config.settings import Settings
 from fetchml.daemons.server import check_versions
 from fetchml.daemons.worker import read_worker_state
-from fetchml.engine.choose import make_engine
 from fetchml.errors import ConfigError, FetchmlError
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.plan import EngineKind
 from fetchml.models.units import GIB, format_size
+from fetchml.objects.choose import locate, self_test, shown
 from fetchml.prefect_api.client import PrefectClient
 from fetchml.prefect_api.dispatch import connect
+from fetchml.service.engines import engine_maker
 from fetchml.service.up import ServerStatus, differing_engines, server_status
 from fetchml.store.index import RunIndex
 from fetchml.worker.reconcile import Reconciler
@@ -124,8 +125,8 @@ def _resources() -> Iterator[Finding]:
 
 def _engines(home: Home, settings: Settings) -> Iterator[Finding]:
     for kind in EngineKind:
-        engine = make_engine(kind, home.engines)
         try:
+            engine = engine_maker(settings)(kind, home.engines)
             facts = engine.facts()
         except FetchmlError as error:
             wanted = settings.engine == kind
@@ -146,11 +147,12 @@ def _engines(home: Home, settings: Settings) -> Iterator[Finding]:
 
 
 def _objects(home: Home, settings: Settings) -> Iterator[Finding]:
-    if settings.objects_url is None:
+    if settings.objects_url is None and settings.objects_block is None:
         return
     try:
-        home.objects.has("0" * 64)
-        yield Finding("objects", Level.OK, f"{settings.objects_url} at {settings.s3_endpoint} answers")
+        place = locate(None, home.object_settings)
+        self_test(place, home.object_settings)
+        yield Finding("objects", Level.OK, f"{shown(place)} answers")
     except FetchmlError as error:
         why = f"{error.summary}: {error.detail}" if error.detail else error.summary
         yield Finding("objects", Level.ERROR, why, error.hint)

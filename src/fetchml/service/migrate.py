@@ -14,7 +14,7 @@ from fetchml.config.settings import Settings
 from fetchml.errors import ConfigError, Corrupt, NotFound
 from fetchml.home import Home
 from fetchml.models.units import plural
-from fetchml.objects.choose import Location, locate, open_objects
+from fetchml.objects.choose import Location, locate, open_objects, shown
 from fetchml.objects.port import ObjectStore
 
 Progress = Callable[[str], None]
@@ -63,13 +63,13 @@ def migrate(settings: Settings, target: str, source: str | None, progress: Progr
     first, second = locate(source, places), locate(target, places)
     _check(first, second)
     copy = _Copy(open_objects(first, places), open_objects(second, places), places.staging, progress)
-    progress(f"copying from {_shown(first)} to {_shown(second)}")
+    progress(f"copying from {shown(first)} to {shown(second)}")
     home.create()
     durable.make_folder(places.staging)
     copy.all()
     return Migration(
-        source=_shown(first),
-        target=_shown(second),
+        source=shown(first),
+        target=shown(second),
         copied=copy.counts[_Outcome.COPIED],
         copied_bytes=copy.copied_bytes,
         present=copy.counts[_Outcome.PRESENT],
@@ -81,7 +81,7 @@ def _check(source: Location, target: Location) -> None:
     if source == target:
         raise ConfigError(
             "source and target are the same place",
-            detail=_shown(source),
+            detail=shown(source),
             hint="name another one with `--from` or `--to`",
             code="same-place",
         )
@@ -98,10 +98,6 @@ def _check(source: Location, target: Location) -> None:
         for outer, inner in ((source, target), (target, source)):
             if inner.is_relative_to(outer / "sha256"):
                 raise ConfigError(f"`{inner}` is among the objects of `{outer}`", hint="name another place")
-
-
-def _shown(place: Location) -> str:
-    return str(place) if isinstance(place, Path) else f"{place} at {place.endpoint}"
 
 
 class _Copy:

@@ -179,6 +179,9 @@ class _Prune:
         if not isinstance(objects, DirectoryObjects):
             self.done.notes.append("objects in a bucket are left as they are: only those in a folder can be pruned")
             return
+        if self._home.settings.objects_block is not None:
+            self.done.notes.append("objects in a folder of a block are left as they are: other homes may use them")
+            return
         if not objects.root.is_dir():
             return
         left_out = frozenset(self.done.run_ids) if request.dry_run else frozenset[str]()

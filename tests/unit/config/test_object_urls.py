@@ -3,7 +3,7 @@ import pytest
 from fetchml.config.layers import load
 from fetchml.config.object_urls import BucketUrl, Endpoint, Region, split_url
 from fetchml.errors import ConfigError
-from fetchml.objects.s3_place import Credentials, credentials_from, s3_place
+from fetchml.objects.s3_place import Credentials, credentials_from, refuse_plain_http, s3_place
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,22 @@ def test_the_place_is_put_together() -> None:
         "s3://lab/a",
     )
     assert str(s3_place("s3://lab", "http://host", None)) == "s3://lab"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://host:9000", "http://127.0.0.1:9000", "http://127.1.2.3", "http://localhost:9000"]
+)
+def test_tls_is_spoken_or_nothing_leaves_this_host(endpoint: str) -> None:
+    refuse_plain_http(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://minio:9000", "http://10.0.0.5", "http://0.0.0.0:9000", "http://127.x.org"]
+)
+def test_plain_http_to_another_host_is_refused(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="without TLS") as caught:
+        refuse_plain_http(endpoint)
+    assert "objects.s3.allow_http" in str(caught.value.hint)
 
 
 def test_own_credentials_win_and_pairs_are_never_mixed() -> None:
