@@ -9,6 +9,7 @@
 <home>/cache/uv/      packages, shared by all builds
 <home>/cache/datasets.sqlite  what the files of datasets were found to hold
 <home>/cache/uploads/ what is on its way to a bucket
+<home>/cache/announced-*  buckets that know of this home
 <home>/cache/trees/   which files of a project were read, and what they were
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
@@ -70,7 +71,7 @@ class Home:
         Raises:
             ConfigError: They are in a bucket, and the environment holds no credentials for it.
         """
-        return open_objects(locate(None, self.object_settings), self.object_settings)
+        return open_objects(locate(None, self.object_settings), self.object_settings, announces=True)
 
     @property
     def object_settings(self) -> ObjectSettings:

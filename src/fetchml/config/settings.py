@@ -161,6 +161,13 @@ class Settings:
         "Bucket for code and other objects, such as s3://bucket/prefix; none: a folder in the home folder",
         Scope.HOST,
     )
+    objects_runs: str = _setting(
+        "objects.runs",
+        Choice("keep", "copy"),
+        "keep",
+        "copy: sealed runs with their results are copied to the bucket as well; keep: they stay on this host",
+        Scope.HOST,
+    )
     s3_endpoint: str = _setting(
         "objects.s3.endpoint",
         Endpoint(),

@@ -56,8 +56,13 @@ def locate(text: str | None, settings: ObjectSettings) -> Location:
     return Path(path).expanduser().resolve()
 
 
-def open_objects(location: Location, settings: ObjectSettings) -> ObjectStore:
+def open_objects(location: Location, settings: ObjectSettings, *, announces: bool = False) -> ObjectStore:
     """Returns the store at a place; asks it nothing.
+
+    Args:
+        location: The place.
+        settings: How objects are reached from this host.
+        announces: Whether what is stored in a bucket is stored by this home for its runs.
 
     Raises:
         ConfigError: It is a bucket, and the environment holds no credentials.
@@ -66,4 +71,4 @@ def open_objects(location: Location, settings: ObjectSettings) -> ObjectStore:
         return DirectoryObjects(location)
     from fetchml.objects.s3 import S3Objects  # the client takes a quarter of a second to import
 
-    return S3Objects(location, credentials_from(os.environ), settings.staging, settings.patience)
+    return S3Objects(location, credentials_from(os.environ), settings.staging, settings.patience, announces=announces)
