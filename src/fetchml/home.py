@@ -10,6 +10,7 @@
 <home>/cache/datasets.sqlite  what the files of datasets were found to hold
 <home>/cache/uploads/ what is on its way to a bucket
 <home>/cache/datasets/  copies of datasets
+<home>/cache/announced-*  buckets that know of this home
 <home>/cache/trees/   which files of a project were read, and what they were
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
@@ -83,7 +84,7 @@ class Home:
             ConfigError: They are in a bucket, and there are no credentials for it; or a block does not do.
             Unavailable: A block says where they are, and the Prefect server does not answer.
         """
-        return open_objects(locate(None, self.object_settings), self.object_settings)
+        return open_objects(locate(None, self.object_settings), self.object_settings, announces=True)
 
     @property
     def object_settings(self) -> ObjectSettings:
@@ -125,6 +126,11 @@ class Home:
             )
         with PrefectClient(api_url, timeout_s=_BLOCK_TIMEOUT_S) as client:
             return read_block(client, slug, name)
+
+    @property
+    def has_place_for_objects(self) -> bool:
+        """Whether the settings name a place for objects: a bucket, or a block that says where they are."""
+        return self.settings.objects_url is not None or self.settings.objects_block is not None
 
     @property
     def keys(self) -> KeyRing:

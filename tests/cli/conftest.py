@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.calls import User
+from cli.lab import Lab
+from contract.s3_servers import FaultyProxy, S3Server
 
 TRAIN = """\
 import os
@@ -78,3 +80,17 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield make
     for path in mounted:
         subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture
+def lab(user: User, moto_server: S3Server, tmp_path: Path) -> Lab:
+    return Lab(user, moto_server, tmp_path / "staging")
+
+
+@pytest.fixture
+def proxy(lab: Lab) -> Iterator[FaultyProxy]:
+    """A proxy that the user's calls go through."""
+    made = FaultyProxy(lab.server.port)
+    lab.user.env["FETCHML_OBJECTS_S3_ENDPOINT"] = f"http://127.0.0.1:{made.port}"
+    yield made
+    made.close()

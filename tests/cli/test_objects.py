@@ -1,76 +1,17 @@
 """Objects in a bucket, as a user meets them: queue into it, validate from it, move to it and back."""
 
-import io
 import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.calls import Done, User, is_refused
-from contract.s3_servers import CREDENTIALS, Exchange, FaultyProxy, S3Server, passed_on
+from cli.lab import Lab, damage, run_directly
+from contract.s3_servers import CREDENTIALS, Exchange, FaultyProxy, passed_on
 from fetchml.objects.directory import DirectoryObjects
-
-KEYS: dict[str, str | None] = {
-    "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
-    "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
-    "FETCHML_OBJECTS_S3_REGION": "us-east-1",
-}
-
-
-class Lab:
-    """A user, and a bucket they may use."""
-
-    def __init__(self, user: User, server: S3Server, staging: Path) -> None:
-        self.user = user
-        self.server = server
-        self.bucket = server.new_bucket()
-        self.url = f"s3://{self.bucket}/lab"
-        self.objects = server.objects(self.bucket, staging)
-        user.env.update(KEYS, FETCHML_OBJECTS_S3_ENDPOINT=server.endpoint)
-        user.env["FETCHML_OBJECTS_S3_ALLOW_PUBLIC"] = "true"  # moto asks nobody who they are
-
-    @property
-    def folder(self) -> DirectoryObjects:
-        return DirectoryObjects(self.user.home / "store" / "objects")
-
-    def use_bucket(self) -> None:
-        self.user.env["FETCHML_OBJECTS_URL"] = self.url
-
-    def migrate(self, *words: str) -> Done:
-        return self.user.call("objects", "migrate", *words)
-
-    def fill(self, count: int, size: int = 1) -> list[str]:
-        with self.folder.batch() as batch:
-            return [batch.put_bytes(b"%d" % number * size) for number in range(count)]
-
-
-@pytest.fixture
-def lab(user: User, moto_server: S3Server, tmp_path: Path) -> Lab:
-    return Lab(user, moto_server, tmp_path / "staging")
-
-
-@pytest.fixture
-def proxy(lab: Lab) -> Iterator[FaultyProxy]:
-    """A proxy that the user's calls go through."""
-    made = FaultyProxy(lab.server.port)
-    lab.user.env["FETCHML_OBJECTS_S3_ENDPOINT"] = f"http://127.0.0.1:{made.port}"
-    yield made
-    made.close()
-
-
-def run_directly(user: User) -> str:
-    done = user.call("queue", "--json", "train.py", env={"FETCHML_EXECUTION_MODE": "direct"})
-    assert done.code == 0, done.err
-    return json.loads(done.out[done.out.index("{\n") :])["run_id"]
-
-
-def damage(lab: Lab, digest: str, content: bytes) -> None:
-    lab.server.client().put_object(lab.bucket, lab.objects.key(digest), io.BytesIO(content), len(content))
-
 
 # Runs
 
@@ -182,6 +123,7 @@ def test_a_store_goes_to_a_bucket_and_back(lab: Lab, tmp_path: Path) -> None:
         "copied_bytes": sum(len(lab.objects.read(digest)) for digest in stored),
         "present": 0,
         "damaged": [],
+        "runs": None,
     }
     assert set(DirectoryObjects(tmp_path / "back").digests()) == stored
     assert lab.migrate("--to", f"{tmp_path}/back", "--json").json()["present"] == len(stored)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from contract.s3_servers import CREDENTIALS, S3Server
 from docs.markdown import page
 from fetchml.cli.main import main
 from fetchml.home import Home
@@ -128,6 +129,28 @@ def test_migrate(stored: Home, capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert shape(printed(capsys, *words)) == shape(example("fetchml objects migrate"))
 
 
+def test_push_and_fetch(
+    home: Home, capsys: pytest.CaptureFixture[str], moto_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS.secret_key)
+    monkeypatch.setenv("FETCHML_OBJECTS_S3_ENDPOINT", moto_server.endpoint)
+    monkeypatch.setenv("FETCHML_OBJECTS_S3_REGION", "us-east-1")
+    monkeypatch.setenv("LOGNAME", make_manifest().identity.user)
+    url = f"s3://{moto_server.new_bucket()}"
+    for name in ("2026-11-20_k3f9q2", "2026-11-20_k3f9q3"):  # sealed, and without their code: none can be copied
+        manifest = make_manifest(run_id=name)
+        home.store.create(make_plan(), manifest)
+        assert main(["cancel", name, "--quiet"]) == 0
+    shown = shape(example("fetchml objects push"))
+    assert shape(printed(capsys, "objects", "push", "--all", "--to", url)) == shown
+    real = shape(printed(capsys, "objects", "fetch", "--all", "--from", url))
+    assert real.pop("fetched") == shown.pop("copied")
+    assert real.pop("failed") == "list"
+    del shown["failed"]
+    assert real == shown
+
+
 def test_sync(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert shape(printed(capsys, "sync")) == shape(example("fetchml sync"))
 
@@ -143,8 +166,14 @@ def test_prune(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_info_is_a_manifest_with_its_folder(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:
     fields = set(make_manifest(make_plan()).model_dump())
-    assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder", "stall"}
-    assert set(printed(capsys, "info", RUN_ID, "--show-metrics")) == {*fields, "folder", "stall", "metric_values"}
+    assert set(printed(capsys, "info", RUN_ID)) == {*fields, "folder", "stall", "copy"}
+    assert set(printed(capsys, "info", RUN_ID, "--show-metrics")) == {
+        *fields,
+        "folder",
+        "stall",
+        "copy",
+        "metric_values",
+    }
 
 
 def test_errors(stored: Home, capsys: pytest.CaptureFixture[str]) -> None:

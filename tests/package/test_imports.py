@@ -58,10 +58,14 @@ def test_reading_commands_load_nothing_heavy(tmp_path: Path, words: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "words", [("status",), ("logs", "nothing"), ("config", "show"), ("queue", "--help")], ids=" ".join
+    "words",
+    [("status",), ("info", "nothing"), ("logs", "nothing"), ("config", "show"), ("queue", "--help")],
+    ids=" ".join,
 )
 def test_a_bucket_costs_only_those_who_use_it(tmp_path: Path, words: tuple[str, ...]) -> None:
-    assert "minio" not in loaded_by(tmp_path, *words, env={"FETCHML_OBJECTS_URL": "s3://lab/fetchml"})
+    assert "minio" not in loaded_by(
+        tmp_path, *words, env={"FETCHML_OBJECTS_URL": "s3://lab/fetchml", "FETCHML_OBJECTS_RUNS": "copy"}
+    )
 
 
 def test_submitting_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -237,6 +237,13 @@ class Settings:
         "Prefect block that says where objects are: the name of a fetchml Snapshot Store; in place of objects.url",
         Scope.HOST,
     )
+    objects_runs: str = _setting(
+        "objects.runs",
+        Choice("keep", "copy"),
+        "keep",
+        "copy: sealed runs with their results are copied to the bucket as well; keep: they stay on this host",
+        Scope.HOST,
+    )
     s3_endpoint: str = _setting(
         "objects.s3.endpoint",
         Endpoint(),

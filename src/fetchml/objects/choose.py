@@ -77,14 +77,16 @@ def locate(text: str | None, settings: ObjectSettings) -> Location:
     return _place(parsed, settings)
 
 
-def open_objects(location: Location, settings: ObjectSettings) -> ObjectStore:
+def open_objects(location: Location, settings: ObjectSettings, *, announces: bool = False) -> ObjectStore:
     """Returns the store at a place; asks it nothing.
 
     Raises:
         ConfigError: It is a bucket, and there are no credentials for it, or it would be reached without TLS.
         Unavailable: A block is named, and the Prefect server does not answer.
     """
-    return DirectoryObjects(location) if isinstance(location, Path) else _open_bucket(location, settings)
+    if isinstance(location, Path):
+        return DirectoryObjects(location)
+    return open_bucket(location, settings, announces=announces)
 
 
 def access(settings: ObjectSettings) -> S3Access:
@@ -110,7 +112,7 @@ def self_test(location: Location, settings: ObjectSettings) -> None:
         Refused: The bucket is public, or its server cannot prove who it is.
         Unavailable: The server does not answer.
     """
-    objects = _open_bucket(location, settings) if isinstance(location, S3Place) else None
+    objects = open_bucket(location, settings) if isinstance(location, S3Place) else None
     (objects or open_objects(location, settings)).has("0" * 64)
     if objects is not None:
         objects.check_privacy()
@@ -121,7 +123,8 @@ def shown(location: Location) -> str:
     return str(location) if isinstance(location, Path) else f"{location} at {location.endpoint}"
 
 
-def _open_bucket(location: S3Place, settings: ObjectSettings) -> "S3Objects":
+def open_bucket(location: S3Place, settings: ObjectSettings, *, announces: bool = False) -> "S3Objects":
+    """Returns the objects of a bucket; asks it nothing. See `open_objects`."""
     from fetchml.objects.s3 import S3Objects  # the client takes a quarter of a second to import
 
     return S3Objects(
@@ -131,6 +134,7 @@ def _open_bucket(location: S3Place, settings: ObjectSettings) -> "S3Objects":
         settings.patience,
         renew=lambda: access(settings).credentials,
         allow_public=settings.allow_public,
+        announces=announces,
     )
 
 

@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO, Self, cast
 
 import urllib3
 from minio import Minio
+from minio.datatypes import Object
 from minio.error import S3Error
 from minio.helpers import MAX_MULTIPART_COUNT
 
@@ -34,7 +37,9 @@ from fetchml.models.units import MIB
 from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
 from fetchml.objects.s3_client import CONNECTIONS, Keys, is_public, make_client
 from fetchml.objects.s3_faults import FAULTS, translate
+from fetchml.objects.s3_homes import Homes
 from fetchml.objects.s3_place import Credentials, Patience, S3Place
+from fetchml.objects.s3_window import FileWindow, Window
 from fetchml.objects.source import opened
 
 _CHUNK = MIB
@@ -46,7 +51,21 @@ _UPLOADS = CONNECTIONS
 _ASKED_ONE_BY_ONE = 4
 """Up to so many objects are asked for by name; for more the bucket is listed."""
 
+_DAY = timedelta(days=1)
+
 _BROKEN_OFF = (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.SSLError)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as the bucket describes it."""
+
+    size_bytes: int
+    modified_at: datetime | None
+
+    def is_aged(self) -> bool:
+        """Tells whether it was stored more than a day ago, as far as that is known."""
+        return self.modified_at is None or datetime.now(UTC) - self.modified_at > _DAY
 
 
 class S3Objects:
@@ -59,6 +78,7 @@ class S3Objects:
         patience: How long and how often the server is asked.
         renew: Returns the credentials as they are now; asked when the server accepts the old ones no more.
         allow_public: Whether to write into a bucket that lists its objects to anyone.
+        announces: Whether this home says in the bucket that it stores here, so that nobody else prunes it.
     """
 
     def __init__(
@@ -70,6 +90,7 @@ class S3Objects:
         *,
         renew: Callable[[], Credentials] | None = None,
         allow_public: bool = True,
+        announces: bool = False,
     ) -> None:
         self.place = place
         self._keys = Keys(credentials, renew)
@@ -78,6 +99,7 @@ class S3Objects:
         self._made: tuple[int, Minio] | None = None
         self._bucket_seen = False
         self._may_write = allow_public
+        self._announces = announces
 
     def key(self, digest: str) -> str:
         """Returns the key an object has or would have."""
@@ -86,7 +108,7 @@ class S3Objects:
         return f"{self._root}{digest[:2]}/{digest[2:]}"
 
     def has(self, digest: str) -> bool:
-        return self._size(digest) is not None
+        return self.look(digest) is not None
 
     def read(self, digest: str) -> bytes:
         sink = io.BytesIO()
@@ -108,21 +130,31 @@ class S3Objects:
     def digests(self, prefix: str = "") -> Iterator[str]:
         yield from self._digests_below(self._root, prefix)
 
+    @property
+    def homes(self) -> Homes:
+        """Who stores objects here."""
+        return Homes(self, self._staging)
+
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
+        if self._announces:
+            self.check_privacy()
+            self.homes.announce()
         with _S3Batch(self, self._staging) as batch:
             yield batch
             batch.commit()
 
-    def store(self, digest: str, content: "_Window", batch: "_S3Batch") -> None:
+    def store(self, digest: str, content: Window, batch: "_S3Batch") -> None:
         """Uploads an object, unless the bucket has it and it is not known to be damaged."""
-        size = self._size(digest)
-        is_replaced = size is not None
-        if size == content.size_bytes and digest not in batch.marked:
+        there = self.look(digest)
+        is_replaced = there is not None
+        is_whole = there is not None and there.size_bytes == content.size_bytes and digest not in batch.marked
+        # Its age is that of its last use: a tree that was synced again is a young one (decision 21).
+        if there is not None and is_whole and not (digest in batch.used and there.is_aged()):
             return
-        with self._translated():
+        with self.translated():
             try:
-                self._client.put_object(
+                self.client.put_object(
                     self.place.bucket,
                     self.key(digest),
                     cast("BinaryIO", content),
@@ -134,18 +166,19 @@ class S3Objects:
                 # The answer to the last request was lost; the next try was told that the upload is over.
                 if error.code != "NoSuchUpload":
                     raise
-        arrived = self._size(digest)
-        if arrived != content.size_bytes:
+        arrived = self.look(digest)
+        has_bytes = 0 if arrived is None else arrived.size_bytes
+        if arrived is None or has_bytes != content.size_bytes:
             raise Unavailable(
                 f"object `{digest[:12]}` did not arrive whole",
-                detail=f"bucket `{self.place.bucket}` at {self.place.endpoint} has {arrived or 0} of"
+                detail=f"bucket `{self.place.bucket}` at {self.place.endpoint} has {has_bytes} of"
                 f" {content.size_bytes} bytes",
                 hint="repeat the command; if it happens again, look at the server",
                 code="s3-unavailable",
             )
         if is_replaced:
-            with self._translated():
-                self._client.remove_object(self.place.bucket, self._mark(digest))
+            with self.translated():
+                self.client.remove_object(self.place.bucket, self._mark(digest))
 
     def check_privacy(self) -> None:
         """Refuses a bucket that lists its objects to anyone, unless that is allowed; asked once.
@@ -179,25 +212,27 @@ class S3Objects:
         return f"{self._marks}{digest[:2]}/{digest[2:]}"
 
     @property
-    def _client(self) -> Minio:
+    def client(self) -> Minio:
         """The client of this process: connections cannot be shared with a fork."""
         if self._made is None or self._made[0] != os.getpid():
             self._made = (os.getpid(), make_client(self.place, self._keys, self._patience))
         return self._made[1]
 
     @contextmanager
-    def _translated(self) -> Generator[None]:
+    def translated(self) -> Generator[None]:
+        """Turns errors of the client into those of users."""
         try:
             yield
         except FAULTS as error:
             raise translate(error, self.place, self._keys.now) from error
 
-    def _size(self, digest: str) -> int | None:
-        """Returns the size of an object in the bucket; None if it is not there."""
+    def look(self, digest: str) -> Stored | None:
+        """Returns what the bucket says of an object; None if it is not there."""
         key = self.key(digest)
-        with self._translated():
+        with self.translated():
             try:
-                return self._client.stat_object(self.place.bucket, key).size
+                found = self.client.stat_object(self.place.bucket, key)
+                return Stored(found.size or 0, found.last_modified)
             except S3Error as error:
                 if error.code != "NoSuchKey":
                     raise
@@ -208,22 +243,31 @@ class S3Objects:
         """Tells a missing object from a missing bucket, once: the answer to a HEAD has no body that says so."""
         if self._bucket_seen:
             return
-        with self._translated():
-            next(iter(self._client.list_objects(self.place.bucket, prefix=self._root)), None)
+        with self.translated():
+            next(iter(self.client.list_objects(self.place.bucket, prefix=self._root)), None)
         self._bucket_seen = True
+
+    def listed(self, prefix: str) -> Iterator[Object]:
+        """Yields what lies below a prefix, in the order of the keys.
+
+        Raises:
+            Unavailable: The server lists a page again, which would go on for ever.
+        """
+        with self.translated():
+            last = b""
+            for item in self.client.list_objects(self.place.bucket, prefix=prefix, recursive=True):
+                name = (item.object_name or "").encode()
+                if name <= last:
+                    raise self._out_of_order()
+                last = name
+                yield item
 
     def _digests_below(self, root: str, prefix: str = "") -> Iterator[str]:
         below = root + prefix if len(prefix) <= 2 else f"{root}{prefix[:2]}/{prefix[2:]}"
-        with self._translated():
-            last = ""
-            for item in self._client.list_objects(self.place.bucket, prefix=below, recursive=True):
-                name = item.object_name or ""
-                if name.encode() <= last.encode():  # a page that comes again would come for ever
-                    raise self._out_of_order()
-                last = name
-                digest = name.removeprefix(root).replace("/", "", 1)
-                if is_digest(digest):
-                    yield digest
+        for item in self.listed(below):
+            digest = (item.object_name or "").removeprefix(root).replace("/", "", 1)
+            if is_digest(digest):
+                yield digest
 
     def _out_of_order(self) -> Unavailable:
         return Unavailable(
@@ -261,7 +305,7 @@ class S3Objects:
     def _stream(self, key: str, sink: IO[bytes]) -> str:
         """Writes the bytes of a key into a file and returns their digest."""
         digest = hashlib.sha256()
-        response = self._client.get_object(self.place.bucket, key)
+        response = self.client.get_object(self.place.bucket, key)
         try:
             for chunk in response.stream(_CHUNK, decode_content=False):
                 digest.update(chunk)
@@ -272,8 +316,8 @@ class S3Objects:
 
     def _damaged(self, digest: str) -> Corrupt:
         """Leaves a mark by which the next batch with the right bytes replaces the object."""
-        with suppress(FetchmlError), self._translated():
-            self._client.put_object(self.place.bucket, self._mark(digest), io.BytesIO(), 0)
+        with suppress(FetchmlError), self.translated():
+            self.client.put_object(self.place.bucket, self._mark(digest), io.BytesIO(), 0)
         return Corrupt(
             f"object `{digest[:12]}` is damaged",
             detail=f"the bytes of `{self.key(digest)}` in bucket `{self.place.bucket}` at {self.place.endpoint}"
@@ -292,8 +336,12 @@ class _S3Batch:
     def __init__(self, objects: S3Objects, staging: Path) -> None:
         self._objects = objects
         self._staging = staging
-        self._pending: dict[str, _Window] = {}
+        self.used: set[str] = set()
+        """Objects that count as stored now, even if the bucket has them."""
+        self._pending: dict[str, Window] = {}
         self._file: IO[bytes] | None = None
+        self._files: list[int] = []
+        """Files that are uploaded from where they lie."""
         self._end = 0
         self._lock = threading.Lock()
 
@@ -303,6 +351,9 @@ class _S3Batch:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+        for descriptor in self._files:
+            os.close(descriptor)
+        self._files.clear()
         self._pending.clear()
 
     @cached_property
@@ -313,6 +364,7 @@ class _S3Batch:
     def put_bytes(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         self._put(digest, content)
+        self.used.add(digest)
         return digest
 
     def keep(self, digests: Collection[str]) -> set[str]:
@@ -348,15 +400,13 @@ class _S3Batch:
         if digest in self._pending:
             return
         with durable.translated("read", path):
-            source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        found, size = hashlib.sha256(), 0
-        with os.fdopen(source, "rb", buffering=0) as file, durable.translated("copy", path):
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
-                size += self._write(chunk, size)
-        if found.hexdigest() != digest:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._files.append(descriptor)
+            with open(descriptor, "rb", closefd=False) as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
             raise ChangedWhileRead(str(path))
-        self._add(digest, size)
+        self._pending[digest] = FileWindow(descriptor, digest, path)
 
     def commit(self) -> None:
         """Uploads what the bucket does not have; returns when the server has all of it."""
@@ -392,23 +442,5 @@ class _S3Batch:
 
     def _add(self, digest: str, size_bytes: int) -> None:
         descriptor = self._file.fileno() if self._file is not None else -1  # an empty file was never written
-        self._pending[digest] = _Window(descriptor, self._end, size_bytes)
+        self._pending[digest] = Window(descriptor, self._end, size_bytes)
         self._end += size_bytes
-
-
-class _Window:
-    """A part of a file that is read like a file; each has a place of its own, so threads may share the file."""
-
-    def __init__(self, descriptor: int, offset: int, size_bytes: int) -> None:
-        self.size_bytes = size_bytes
-        self._descriptor = descriptor
-        self._offset = offset
-        self._left = size_bytes
-
-    def read(self, size: int = -1) -> bytes:
-        """Returns the next bytes, at most that many; none at the end."""
-        wanted = self._left if size < 0 else min(size, self._left)
-        content = os.pread(self._descriptor, wanted, self._offset) if wanted else b""
-        self._offset += len(content)
-        self._left -= len(content)
-        return content

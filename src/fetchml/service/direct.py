@@ -1,9 +1,11 @@
 """Runs an accepted run at once, in this process, without Prefect: the execution mode `direct`."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from fetchml.archive.copier import copies_runs, start_copying
 from fetchml.config.settings import Settings
-from fetchml.errors import Conflict
+from fetchml.errors import Conflict, FetchmlError
 from fetchml.execution.attempt import Attempt
 from fetchml.execution.cancel import FIRST_ATTEMPT
 from fetchml.execution.claims import run_claim
@@ -39,10 +41,19 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
     driver = Driver(home, discovery, listener, engines=engine_maker(settings))
     with owning(home.store.folder(run_id).attempt(FIRST_ATTEMPT)):
         try:
-            return Attempt(driver, claim).execute()
+            manifest = Attempt(driver, claim).execute()
         except KeyboardInterrupt:
             # Nobody else would ever end it.
             by = user_name()
             home.store.request_cancel(run_id, CancelRequest(by=by, at=driver.now(), reason="interrupted"))
             state = Attempt(driver, claim).execute().status.state
             raise KeyboardInterrupt(f"interrupted; the run is {state}") from None
+    _copy(home)
+    return manifest
+
+
+def _copy(home: Home) -> None:
+    """Has the record copied to the bucket, if that is wanted; best effort, and nobody waits for it."""
+    if copies_runs(home):
+        with suppress(FetchmlError, OSError):
+            start_copying(home)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fetchml.archive.state import copies_state
 from fetchml.config.layers import Configuration, check_home
 from fetchml.config.settings import Settings
 from fetchml.daemons.server import check_versions
@@ -17,7 +18,7 @@ from fetchml.errors import ConfigError, FetchmlError
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.plan import EngineKind
-from fetchml.models.units import GIB, format_size
+from fetchml.models.units import GIB, format_size, plural
 from fetchml.objects.choose import locate, self_test, shown
 from fetchml.prefect_api.client import PrefectClient
 from fetchml.prefect_api.dispatch import connect
@@ -28,6 +29,7 @@ from fetchml.worker.reconcile import Reconciler
 
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"})
 _LITTLE_SPACE = 5 * GIB
+_SHOWN = 5
 
 
 class Level(StrEnum):
@@ -66,7 +68,8 @@ def doctor(configuration: Configuration, *, repair: bool) -> list[Finding]:
         check_home(settings.home)
     except ConfigError:
         return findings  # nothing more can be looked at
-    findings += _objects(home, settings)
+    findings += _objects(home)
+    findings += _copies(home)
     status = server_status(settings)
     findings += _services(settings, status)
     findings += _runs(home, settings, status, repair=repair)
@@ -146,8 +149,8 @@ def _engines(home: Home, settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"{kind} image", Level.WARNING, error.summary, error.hint)
 
 
-def _objects(home: Home, settings: Settings) -> Iterator[Finding]:
-    if settings.objects_url is None and settings.objects_block is None:
+def _objects(home: Home) -> Iterator[Finding]:
+    if not home.has_place_for_objects:
         return
     try:
         place = locate(None, home.object_settings)
@@ -156,6 +159,23 @@ def _objects(home: Home, settings: Settings) -> Iterator[Finding]:
     except FetchmlError as error:
         why = f"{error.summary}: {error.detail}" if error.detail else error.summary
         yield Finding("objects", Level.ERROR, why, error.hint)
+
+
+def _copies(home: Home) -> Iterator[Finding]:
+    if home.settings.objects_runs == "copy" and not home.has_place_for_objects:
+        yield Finding("copies", Level.WARNING, "`objects.runs` is `copy`, and there is no bucket", "set `objects.url`")
+    state = copies_state(home)
+    if state is None:
+        return
+    yield Finding(
+        "copies",
+        Level.OK,
+        f"{state.ended - state.waiting} of {plural(state.ended, 'ended run')} in {state.place}, {state.waiting} not",
+    )
+    if state.fault is not None:
+        yield Finding("copies", Level.WARNING, f"not now: {state.fault.reason}", state.fault.hint)
+    for run_id, fault in list(state.faults.items())[:_SHOWN]:
+        yield Finding("copies", Level.WARNING, f"not {run_id}: {fault.reason}", fault.hint)
 
 
 def _services(settings: Settings, status: ServerStatus) -> Iterator[Finding]:

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fetchml.archive.state import CopyState, copy_state
 from fetchml.config.settings import Settings
 from fetchml.errors import NotFound
 from fetchml.execution.metrics import MetricValue, from_json_line, read_lines
 from fetchml.execution.stall import read_stall
+from fetchml.home import Home
 from fetchml.models.manifest import RunManifest
 from fetchml.service.select import select
 from fetchml.store.directory import DirectoryRunStore, read_model
@@ -21,6 +23,8 @@ class Info:
 
     manifest: RunManifest
     folder: RunFolder
+    copy: CopyState | None = None
+    """Its copy in a bucket; None if it has none and is to have none."""
 
     @property
     def stall(self) -> str | None:
@@ -52,7 +56,8 @@ def info(settings: Settings, target: str) -> Info:
         return _from_folder(folder)
     store = DirectoryRunStore(settings.store)
     run_id = select(RunIndex(settings.store).rows(), target).run_id
-    return Info(store.read_manifest(run_id), store.folder(run_id))
+    manifest, run = store.read_manifest(run_id), store.folder(run_id)
+    return Info(manifest, run, copy_state(Home(settings), run) if manifest.seal is not None else None)
 
 
 def folder_of(target: str) -> RunFolder | None:

@@ -10,12 +10,16 @@ from enum import Enum
 from pathlib import Path
 
 from fetchml import durable
+from fetchml.archive.bucket import open_bucket
 from fetchml.config.settings import Settings
 from fetchml.errors import ConfigError, Corrupt, NotFound
 from fetchml.home import Home
 from fetchml.models.units import plural
 from fetchml.objects.choose import Location, locate, open_objects, shown
 from fetchml.objects.port import ObjectStore
+from fetchml.service.fetch import fetch
+from fetchml.service.push import Moved, push
+from fetchml.service.relay import relay
 
 Progress = Callable[[str], None]
 
@@ -42,9 +46,18 @@ class Migration:
     """Objects that were there already, and sound."""
     damaged: tuple[str, ...]
     """Objects whose bytes are wrong in the source and missing or wrong in the target."""
+    runs: Moved | None = None
+    """What became of sealed runs, if they were to be copied as well."""
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a command that did this."""
+        return max(Corrupt.exit_code if self.damaged else 0, self.runs.exit_code if self.runs is not None else 0)
 
 
-def migrate(settings: Settings, target: str, source: str | None, progress: Progress) -> Migration:
+def migrate(
+    settings: Settings, target: str, source: str | None, progress: Progress, *, runs: bool = False
+) -> Migration:
     """Copies what the target does not have; removes nothing. Called again, it goes on where it broke off.
 
     Args:
@@ -52,6 +65,8 @@ def migrate(settings: Settings, target: str, source: str | None, progress: Progr
         target: `s3://bucket/prefix`, `file:///folder`, or a folder.
         source: Likewise; None takes the store of the settings.
         progress: Gets a line now and then.
+        runs: Copy sealed runs as well: those of this home to a bucket, from a bucket into this home, or from one bucket
+            to another.
 
     Raises:
         ConfigError: The places make no sense, the bucket does not exist, or the environment holds no credentials.
@@ -62,6 +77,8 @@ def migrate(settings: Settings, target: str, source: str | None, progress: Progr
     places = home.object_settings
     first, second = locate(source, places), locate(target, places)
     _check(first, second)
+    if runs:
+        _check_runs(first, second, places.folder)
     copy = _Copy(open_objects(first, places), open_objects(second, places), places.staging, progress)
     progress(f"copying from {shown(first)} to {shown(second)}")
     home.create()
@@ -74,7 +91,33 @@ def migrate(settings: Settings, target: str, source: str | None, progress: Progr
         copied_bytes=copy.copied_bytes,
         present=copy.counts[_Outcome.PRESENT],
         damaged=tuple(sorted(copy.damaged)),
+        runs=_runs(settings, source, target, progress, (first, second)) if runs else None,
     )
+
+
+def _runs(
+    settings: Settings, source: str | None, target: str, progress: Progress, places: tuple[Location, Location]
+) -> Moved:
+    """Copies runs after the objects, so that most of what they need is there."""
+    first, second = places
+    if isinstance(first, Path):
+        return push(settings, (), target, progress)
+    if isinstance(second, Path):
+        return fetch(settings, (), source, progress, dry_run=False)
+    home = Home(settings)
+    return relay(open_bucket(home, source), open_bucket(home, target), progress)
+
+
+def _check_runs(source: Location, target: Location, own: Path) -> None:
+    """Refuses places that have no runs of this home, before anything is copied."""
+    for place, other in ((source, target), (target, source)):
+        if isinstance(place, Path) and (isinstance(other, Path) or place != own.resolve()):
+            raise ConfigError(
+                "runs are copied between a bucket and the store of this home, or between two buckets",
+                detail=f"`{place}` is a folder" + ("" if isinstance(other, Path) else f", and not `{own}`"),
+                hint="leave `--runs` out; a store on a disk is copied as a whole, with any tool",
+                code="usage",
+            )
 
 
 def _check(source: Location, target: Location) -> None:

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fetchml import durable
+from fetchml.archive.bucket import open_bucket
+from fetchml.archive.state import is_owed
 from fetchml.config.settings import Settings
 from fetchml.engine.choose import make_engine
 from fetchml.engine.docker_engine import DockerEngine
@@ -23,6 +25,7 @@ from fetchml.environment.unused import Built, built, remove_unused
 from fetchml.errors import ConfigError, FetchmlError
 from fetchml.home import Home
 from fetchml.models.ids import container_name, is_digest
+from fetchml.models.units import plural
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.service.prune_copies import unused_copies
 from fetchml.service.references import InUse, References, in_use
@@ -31,6 +34,8 @@ from fetchml.store.index import RunIndex
 from fetchml.store.turns import removing
 
 DEFAULT_AGE_S = 7 * 24 * 3600
+BUCKET_AGE_S = 24 * 3600
+"""Least age of what is removed from a bucket: the server's clock counts there, and what is on its way has to arrive."""
 _LATELY_S = 3600.0
 """What was used so lately may be in the hands of a run whose record does not say so yet."""
 _LEFTOVER_S = 24 * 3600.0
@@ -47,6 +52,8 @@ class PruneRequest:
     """Age from which on something is removed, in seconds; None is seven days, and no limit for runs."""
     runs: bool = False
     """Whether ended runs are removed, too."""
+    bucket: bool = False
+    """Whether objects in a bucket are removed, too."""
     keep_last: int | None = None
     """How many ended runs stay, the latest; None is none that would not stay by its age."""
     dry_run: bool = False
@@ -101,6 +108,8 @@ def prune(
         FetchmlError: Something cannot be read or removed; what was removed so far stays removed.
     """
     home = Home(settings)
+    if request.bucket:
+        check_bucket(home, request.age_s)
     work = _Prune(home, request, tell, now())
     chosen = runs_to_remove(settings, request, now())
     done = work.done
@@ -114,6 +123,22 @@ def prune(
         work.environments()
         work.processes()
     return done
+
+
+def check_bucket(home: Home, age_s: float) -> None:
+    """Refuses to prune a bucket where there is none, or of what is too young there.
+
+    Raises:
+        ConfigError: Objects are in a folder, or the age is less than a day.
+    """
+    if not home.has_place_for_objects:
+        raise ConfigError("there is no bucket to prune", hint="leave `--bucket` out", code="usage")
+    if age_s < BUCKET_AGE_S:
+        raise ConfigError(
+            "objects in a bucket are removed after a day at the earliest",
+            hint="give `--older-than 1d` or more, or leave `--bucket` out",
+            code="usage",
+        )
 
 
 def runs_to_remove(settings: Settings, request: PruneRequest, now_s: float) -> list[str]:
@@ -156,6 +181,9 @@ class _Prune:
     def remove_run(self, run_id: str) -> bool:
         """Removes the folder of an ended run whole; it is gone for everyone the moment its name is."""
         folder = self._home.store.folder(run_id)
+        if is_owed(self._home, folder):
+            self._kept("ended runs that are not copied to the bucket yet", _size(folder.path))
+            return False
         if self._request.dry_run:
             self._removed("runs", _size(folder.path))
             return True
@@ -177,7 +205,7 @@ class _Prune:
         store, request = self._home.settings.store, self._request
         objects = self._home.objects
         if not isinstance(objects, DirectoryObjects):
-            self.done.notes.append("objects in a bucket are left as they are: only those in a folder can be pruned")
+            self._bucket()
             return
         if self._home.settings.objects_block is not None:
             self.done.notes.append("objects in a folder of a block are left as they are: other homes may use them")
@@ -193,6 +221,19 @@ class _Prune:
         with removing(store, lambda: self._tell("waiting for those who store code now")):
             references.update()
             self._objects(objects, references)
+
+    def _bucket(self) -> None:
+        if not self._request.bucket:
+            self.done.notes.append("objects in the bucket are left as they are; `--bucket` prunes them")
+            return
+        from fetchml.service.prune_bucket import BucketTally, prune_bucket  # brings the client with it
+
+        tally = BucketTally(self._removed, self._kept)
+        request = self._request
+        prune_bucket(self._home, open_bucket(self._home), request.age_s, tally, self._tell, dry_run=request.dry_run)
+        self.done.unreadable = tally.unreadable
+        if tally.strangers:
+            self.done.notes.append(f"{plural(tally.strangers, 'key')} in the bucket that fetchml has not made: left")
 
     def _objects(self, objects: DirectoryObjects, references: References) -> None:
         if references.unreadable:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+COPY_NOTE = "copy.json"
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptFolder:
@@ -101,6 +103,11 @@ class RunFolder:
     def code(self) -> Path:
         """The snapshot: a link to its place in the snapshot cache."""
         return self.path / "code"
+
+    @property
+    def copy_note(self) -> Path:
+        """What is known of the run's copy in a bucket; no part of the record."""
+        return self.path / COPY_NOTE
 
     @property
     def attempts(self) -> Path:

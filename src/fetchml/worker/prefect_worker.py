@@ -23,6 +23,7 @@ from pydantic import Field
 
 import fetchml
 from fetchml.admission.decide import Admit
+from fetchml.archive.copier import copies_runs
 from fetchml.config.layers import load
 from fetchml.daemons.process import Daemon, holding
 from fetchml.daemons.wake import REPAIR, drain, listen
@@ -33,6 +34,7 @@ from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import Claim
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
+from fetchml.worker.copies import keep_copying
 from fetchml.worker.placement import Placer
 from fetchml.worker.reconcile import Reconciler
 from fetchml.worker.tending import Tender
@@ -80,6 +82,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         self._poll_lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._repair = asyncio.Event()
+        self._sealed = asyncio.Event()
         self._started_at = datetime.now(UTC)
         self._published: WorkerState | None = None
         self._is_private = PRIVATE_VARIABLE in os.environ
@@ -117,6 +120,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._spawn(self._tend(claim))
         self._spawn(self._listen())
         self._spawn(self._reconcile())
+        if copies_runs(home):
+            self._spawn(keep_copying(home, self._sealed, self._logger))
         await asyncio.to_thread(self._publish)
 
     async def teardown(self, *exc_info: Any) -> None:
@@ -198,6 +203,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     async def _tend(self, claim: Claim) -> None:
         await self._tender.tend(claim)
         self._placer.release(claim.run_id)
+        self._sealed.set()
         await asyncio.to_thread(self._publish)
         self._wake.set()
 

@@ -254,7 +254,18 @@ def test_what_is_shown_can_be_typed_again(kind, value):
     assert kind.from_text(kind.show(value)) == value
 
 
-<<<<<<< HEAD
+def test_a_file_is_named_by_an_absolute_path_or_not_at_all() -> None:
+    kind = File(optional=True)
+    assert kind.from_text("/etc/ca.pem") == kind.from_yaml("/etc/ca.pem") == Path("/etc/ca.pem")
+    assert kind.from_text("~/ca.pem") == Path("~/ca.pem")
+    assert kind.from_text("none") is kind.from_yaml(None) is kind.show(None) is None
+    for text in ("ca.pem", "./ca.pem", "/ca\0.pem"):
+        with pytest.raises(ConfigError):
+            kind.from_text(text)
+    with pytest.raises(ConfigError):
+        File().from_text("none")
+
+
 # Paths below the project
 
 
@@ -281,15 +292,3 @@ def test_only_a_list_of_texts_is_a_list_of_paths(value):
 
 def test_paths_of_two_layers_are_all_taken():
     assert Paths().merged(("a", "b"), ("b", "c")) == ("a", "b", "c")
-=======
-def test_a_file_is_named_by_an_absolute_path_or_not_at_all() -> None:
-    kind = File(optional=True)
-    assert kind.from_text("/etc/ca.pem") == kind.from_yaml("/etc/ca.pem") == Path("/etc/ca.pem")
-    assert kind.from_text("~/ca.pem") == Path("~/ca.pem")
-    assert kind.from_text("none") is kind.from_yaml(None) is kind.show(None) is None
-    for text in ("ca.pem", "./ca.pem", "/ca\0.pem"):
-        with pytest.raises(ConfigError):
-            kind.from_text(text)
-    with pytest.raises(ConfigError):
-        File().from_text("none")
->>>>>>> blocks

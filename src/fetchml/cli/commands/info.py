@@ -57,7 +57,9 @@ def text_of(found: "Info", *, json: bool, show_metrics: bool, verbose: bool = Fa
                 {"name": item.name, "value": item.json_value, "step": item.step, "time": item.time}
                 for item in found.metrics()
             ]
-        return session.json_text({**value, "folder": str(found.folder.path), "stall": found.stall})
+        return session.json_text(
+            {**value, "folder": str(found.folder.path), "stall": found.stall, "copy": _copy_json(found)}
+        )
     paragraphs = [
         "\n".join(f"{session.style(f'{label:<14}', 'dim')} {value.rstrip()}" for label, value in section if value)
         for section in _sections(found)
@@ -85,6 +87,7 @@ def _sections(found: "Info") -> list[list[tuple[str, str]]]:
             ("folder", session.safe(str(found.folder.path))),
             ("manifest", session.safe(str(found.folder.manifest))),
             ("seal", _seal(manifest)),
+            ("copy", _copy(found)),
         ],
     ]
 
@@ -94,6 +97,28 @@ def _seal(manifest: "RunManifest") -> str:
         return ""
     key = manifest.seal.key_id
     return f"{manifest.seal.digest[:16]}, {f'signed with key {session.safe(key)}' if key else 'not signed'}"
+
+
+def _copy(found: "Info") -> str:
+    copy = found.copy
+    if copy is None:
+        return ""
+    if copy.state == "copied":
+        return session.safe(f"in {copy.place} since {copy.copied_at:%Y-%m-%d %H:%M:%S} UTC")
+    what = "without the latest edits in" if copy.state == "outdated" else "waits to be copied to"
+    return session.safe(f"{what} {copy.place}" + (f"; {copy.fault.reason}" if copy.fault else ""))
+
+
+def _copy_json(found: "Info") -> dict[str, object] | None:
+    copy = found.copy
+    if copy is None:
+        return None
+    return {
+        "state": copy.state,
+        "place": copy.place,
+        "copied_at": copy.copied_at.isoformat() if copy.copied_at else None,
+        "fault": copy.fault.model_dump(mode="json", exclude={"schema_version", "place"}) if copy.fault else None,
+    }
 
 
 def _head(manifest: "RunManifest") -> list[tuple[str, str]]:

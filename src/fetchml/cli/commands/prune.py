@@ -28,6 +28,9 @@ def prune(
     keep_last: Annotated[
         int | None, typer.Option("--keep-last", min=0, metavar="N", help="With --runs: keep the latest N ended runs.")
     ] = None,
+    bucket: Annotated[
+        bool, typer.Option("--bucket", help="Remove objects from the bucket as well, if no other home uses it.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --runs: do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, remove nothing.")] = False,
     json: Json = False,
@@ -45,6 +48,7 @@ def prune(
     request = PruneRequest(
         older_than_s=None if older_than is None else parse_duration(older_than),
         runs=runs,
+        bucket=bucket,
         keep_last=keep_last,
         dry_run=dry_run,
     )

@@ -1,0 +1,1 @@
+"""Copies of sealed runs in a bucket."""
