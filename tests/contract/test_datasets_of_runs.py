@@ -16,7 +16,8 @@ from fetchml.datasets.digest import digest
 from fetchml.datasets.oversight import DATA_UNAVAILABLE
 from fetchml.engine.memory_engine import Payload
 from fetchml.errors import Unavailable
-from fetchml.models.manifest import DatasetRecord, RunManifest
+from fetchml.models.dataset_record import DatasetRecord
+from fetchml.models.manifest import RunManifest
 from fetchml.models.plan import DatasetPlan
 from fetchml.models.status import State
 from fetchml.service.validate import validate

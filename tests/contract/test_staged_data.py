@@ -11,7 +11,7 @@ from fetchml.datasets.source import FolderSource
 from fetchml.errors import Unavailable
 from fetchml.execution.data import verify
 from fetchml.home import Home
-from fetchml.models.manifest import DatasetRecord
+from fetchml.models.dataset_record import DatasetRecord
 from fetchml.models.plan import DatasetPlan
 from fetchml.models.status import Preparing
 from fetchml.service.dataset_add import add_dataset

@@ -15,7 +15,8 @@ from fetchml.execution.data import what_changed
 from fetchml.execution.staged import place_of
 from fetchml.home import Home
 from fetchml.models.dataset import DatasetSpec, algorithm_of
-from fetchml.models.manifest import DatasetCheck, DatasetOutcome, DatasetRecord, RunManifest
+from fetchml.models.dataset_record import DatasetCheck, DatasetOutcome, DatasetRecord
+from fetchml.models.manifest import RunManifest
 from fetchml.models.units import format_duration
 from fetchml.preflight.trust import lowered
 

@@ -32,8 +32,9 @@ from fetchml.execution.staged import place_of
 from fetchml.execution.stall import clear_stall
 from fetchml.execution.watch import Watch
 from fetchml.models.claim import Claim
+from fetchml.models.dataset_record import DatasetRecord
 from fetchml.models.ids import container_name
-from fetchml.models.manifest import DatasetRecord, Placement, PrefectTrace, RunManifest, Sandbox
+from fetchml.models.manifest import Placement, PrefectTrace, RunManifest, Sandbox
 from fetchml.models.status import Preparing, Running, State
 from fetchml.preflight.check import Facts, Fault, check
 from fetchml.preflight.trust import Trust, TrustFacts, trust

@@ -12,7 +12,7 @@ from fetchml.errors import FetchmlError, Unavailable
 from fetchml.execution.staged import Way, bring
 from fetchml.home import Home
 from fetchml.models.dataset import DatasetSpec, algorithm_of
-from fetchml.models.manifest import DatasetRecord
+from fetchml.models.dataset_record import DatasetRecord
 from fetchml.models.plan import DatasetPlan
 from fetchml.preflight.check import Fault
 

@@ -19,7 +19,8 @@ from fetchml.execution.ended import Ended
 from fetchml.execution.metrics import summarise, values_of
 from fetchml.execution.output import rewrite_metrics
 from fetchml.execution.stall import clear_stall
-from fetchml.models.manifest import Artifacts, DatasetRecord, Diagnosis, RecordFile, RunManifest, Sign
+from fetchml.models.dataset_record import DatasetRecord
+from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest, Sign
 from fetchml.models.resources import ResourceUse
 from fetchml.models.status import (
     Cancelled,

@@ -11,7 +11,7 @@ from fetchml.datasets.mounts import is_remote
 from fetchml.datasets.oversight import Oversight, Tally, overseen
 from fetchml.errors import Corrupt
 from fetchml.home import Home
-from fetchml.models.manifest import DatasetRecord
+from fetchml.models.dataset_record import DatasetRecord
 
 Way = Literal["in-place", "copy", "download", "cache"]
 """How it comes; see `DatasetRecord`."""

@@ -12,10 +12,11 @@ from fetchml.execution.artifacts import shown
 from fetchml.home import Home
 from fetchml.keys import ed25519
 from fetchml.keys.ring import Trust
+from fetchml.models.dataset_record import DatasetOutcome
 from fetchml.models.ids import is_run_id
 from fetchml.models.key import key_id_of
 from fetchml.models.life_cycle import clock_oddities, life_cycle_faults
-from fetchml.models.manifest import DatasetOutcome, RunManifest, Seal, seal_message
+from fetchml.models.manifest import RunManifest, Seal, seal_message
 from fetchml.models.plan import Plan
 from fetchml.service.findings import Findings
 from fetchml.service.snapshot_checks import SnapshotChecks

@@ -11,7 +11,8 @@ from fetchml.cli.progress import state_word
 
 if TYPE_CHECKING:
     from fetchml.config.settings import Settings
-    from fetchml.models.manifest import DatasetRecord, RunManifest
+    from fetchml.models.dataset_record import DatasetRecord
+    from fetchml.models.manifest import RunManifest
     from fetchml.service.info import Info
 
 app = command_app()
