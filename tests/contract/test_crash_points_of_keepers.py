@@ -70,7 +70,7 @@ def digest(text):
                   file_count=1, warnings=(), hashed_count=1)
 
 def add(folder, path, text):
-    Catalogue(folder / "data").add("set", path, digest(text), version=None, samples=None, by="ada", now=MOMENT)
+    Catalogue(folder / "data").add("set", path.as_uri(), digest(text), version=None, samples=None, by="ada", now=MOMENT)
 
 def add_data(folder):
     add(folder, Path("/second"), b"second")
@@ -134,7 +134,7 @@ def digest(text: bytes) -> Digest:
 
 def add(folder: Path, path: str, text: bytes) -> bool:
     catalogue = Catalogue(folder / "data")
-    _, is_new = catalogue.add("set", Path(path), digest(text), version=None, samples=None, by="ada", now=MOMENT)
+    _, is_new = catalogue.add("set", Path(path).as_uri(), digest(text), version=None, samples=None, by="ada", now=MOMENT)
     return is_new
 
 
