@@ -40,6 +40,7 @@ class Lab:
                 "FETCHML_OBJECTS_S3_ENDPOINT": endpoint or server.endpoint,
                 "FETCHML_OBJECTS_S3_REGION": "us-east-1",
                 "FETCHML_OBJECTS_S3_RETRIES": "1",
+                "FETCHML_OBJECTS_S3_ALLOW_PUBLIC": "true",  # moto asks nobody who they are
             },
         )
         self.stack.script("writes.py", WRITES)
