@@ -17,7 +17,7 @@ demo: setup ## Run a real experiment through the queue, on embedded defaults
 
 test: setup ## Run the whole suite; provisions what it can
 	@scripts/provision-tests
-	@pytest -n $(TEST_JOBS) --dist loadfile
+	@pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## What CI checks besides: format, lint, types, import contracts, docs, wheel
 	@ruff format --check .

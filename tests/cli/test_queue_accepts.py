@@ -179,7 +179,8 @@ def test_waiting_with_json_returns_the_manifest_in_direct_mode_too(user: User) -
 
 SHOWS = """\
 import json, os, sys
-print(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "path": sys.path}))
+# On many lines, as what is followed is cut where a line is very long.
+print(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "path": sys.path}, indent=0))
 """
 
 
@@ -189,7 +190,7 @@ def shown_by(user: User, *words: str | bytes, env: dict[str, str | None] | None 
     direct: dict[str, str | None] = {"FETCHML_EXECUTION_MODE": "direct", **(env or {})}
     done = user.call("queue", "--follow", *words, env=direct)
     assert done.code == 0, done.err
-    return json.loads(done.out.splitlines()[0])
+    return json.JSONDecoder().raw_decode(done.out)[0]
 
 
 def test_a_script_gets_its_words_as_they_were_typed(user: User) -> None:

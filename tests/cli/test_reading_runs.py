@@ -168,6 +168,7 @@ def test_the_record_is_shown_for_people_and_as_it_is_for_programs(library: Libra
     stored = json.loads(user.manifest_path(run_id).read_bytes())
     assert value.pop("folder") == str(user.runs / run_id)
     assert value.pop("stall") is None
+    assert value.pop("copy") is None
     assert value == stored
 
 

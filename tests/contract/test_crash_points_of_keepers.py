@@ -134,7 +134,9 @@ def digest(text: bytes) -> Digest:
 
 def add(folder: Path, path: str, text: bytes) -> bool:
     catalogue = Catalogue(folder / "data")
-    _, is_new = catalogue.add("set", Path(path).as_uri(), digest(text), version=None, samples=None, by="ada", now=MOMENT)
+    _, is_new = catalogue.add(
+        "set", Path(path).as_uri(), digest(text), version=None, samples=None, by="ada", now=MOMENT
+    )
     return is_new
 
 
