@@ -1,6 +1,8 @@
 """Death and disk faults at every system call that changes a file: what is on disk is old or new, never torn."""
 
 import hashlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,9 +48,13 @@ def store(folder):
 
 
 @pytest.fixture(scope="module", params=INJECTIONS)
-def struck(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Struck]]:
+def struck(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, list[Struck]]]:
     """Each act, struck at its first, second, ... call, each time in a folder of its own."""
-    return strike(tmp_path_factory.mktemp("struck"), request.param, PROGRAM, ACTS, 12, prepare)
+    root = tmp_path_factory.mktemp("struck")
+    yield strike(root, request.param, PROGRAM, ACTS, 12, prepare)
+    shutil.rmtree(root)
 
 
 def prepare(act: str, folder: Path) -> None:

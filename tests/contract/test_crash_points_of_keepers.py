@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -188,12 +189,15 @@ def prepare_run(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=INJECTIONS)
-def struck(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Struck]]:
+def struck(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, list[Struck]]]:
     root = tmp_path_factory.mktemp("struck")
-    return {
+    yield {
         **strike(root / "short", request.param, PROGRAM, KEEPERS, 12, prepare),
         **strike(root / "long", request.param, PROGRAM, LONG, 30, prepare),
     }
+    shutil.rmtree(root)  # it has a home, with the space that it keeps back, for each point
 
 
 def test_a_first_key_is_whole_or_absent_and_never_open_to_others(struck: dict[str, list[Struck]]) -> None:

@@ -5,7 +5,6 @@ The run store is the truth and is asked each time; what is remembered only saves
 
 import hashlib
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from fetchml import durable
 from fetchml.archive.bucket import Bucket, open_bucket, place_of, shown
 from fetchml.archive.copying import Copying
 from fetchml.archive.notes import CopyNote, fault_of, read_note, write_fault, write_note
+from fetchml.daemons.process import detach
 from fetchml.errors import Conflict, Corrupt, FetchmlError, NotFound
 from fetchml.home import Home
 from fetchml.models.units import plural
@@ -162,16 +162,7 @@ def start_copying(home: Home) -> None:
     """Starts a process that copies what waits and then ends; whoever starts it need not stay."""
     durable.make_folder(home.services, mode=0o700)
     with (home.services / "copies.log").open("ab") as log:
-        process = subprocess.Popen(
-            copying_command(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "FETCHML_HOME": str(home.path)},
-            cwd=home.path,
-            start_new_session=True,
-        )
-    process.returncode = 0  # it outlives this process, which therefore never waits for it
+        detach(copying_command(), log, {**os.environ, "FETCHML_HOME": str(home.path)}, home.path)
 
 
 def copying_command() -> list[str]:

@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 from fetchml.errors import ConfigError
 from fetchml.models.dataset import parse_spec
@@ -251,15 +251,12 @@ class File(Folder):
         return None if value is None else str(value)
 
 
-class Datasets:
-    """Datasets as a list of specs; from text, separated by commas or blanks, which no spec holds."""
+class _Texts:
+    """A list of texts, which a kind of its own checks."""
 
-    expected = "a list of `NAME[@VERSION or @CHECKSUM][:/mount]`"
-
-    def from_text(self, text: str) -> object:
-        if text.lower() in _NOTHING:
-            return ()
-        return self._checked(text.replace(",", " ").split())
+    expected: str
+    item: ClassVar[str]
+    """What one of them is, in words."""
 
     def from_yaml(self, value: object) -> object:
         if value is None:
@@ -268,8 +265,26 @@ class Datasets:
             raise ConfigError(f"`{_short(value)}` is not a list", detail=f"expected {self.expected}")
         words = cast("list[object]", value)
         if not all(isinstance(word, str) for word in words):
-            raise ConfigError("a dataset is not text", hint="put it in quotes")
+            raise ConfigError(f"a {self.item} is not text", hint="put it in quotes")
         return self._checked(cast("list[str]", words))
+
+    def show(self, value: object) -> object:
+        return list(cast("tuple[str, ...]", value))
+
+    def _checked(self, words: list[str]) -> tuple[str, ...]:
+        raise NotImplementedError
+
+
+class Datasets(_Texts):
+    """Datasets as a list of specs; from text, separated by commas or blanks, which no spec holds."""
+
+    expected = "a list of `NAME[@VERSION or @CHECKSUM][:/mount]`"
+    item = "dataset"
+
+    def from_text(self, text: str) -> object:
+        if text.lower() in _NOTHING:
+            return ()
+        return self._checked(text.replace(",", " ").split())
 
     def merged(self, below: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the specs of two layers; where both name a dataset, the upper one counts."""
@@ -284,29 +299,17 @@ class Datasets:
             raise ConfigError(f"the dataset `{twice[0]}` is given twice", hint="a run reads one version of a dataset")
         return tuple(str(spec) for spec in specs)
 
-    def show(self, value: object) -> object:
-        return list(cast("tuple[str, ...]", value))
 
-
-class Paths:
+class Paths(_Texts):
     """Paths below the root of a project; from text, separated by commas."""
 
     expected = "a list of paths below the project"
+    item = "path"
 
     def from_text(self, text: str) -> object:
         if text.lower() in _NOTHING:
             return ()
         return self._checked(text.split(","))
-
-    def from_yaml(self, value: object) -> object:
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            raise ConfigError(f"`{_short(value)}` is not a list", detail=f"expected {self.expected}")
-        words = cast("list[object]", value)
-        if not all(isinstance(word, str) for word in words):
-            raise ConfigError("a path is not text", hint="put it in quotes")
-        return self._checked(cast("list[str]", words))
 
     def merged(self, below: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the paths of two layers."""
@@ -320,9 +323,6 @@ class Paths:
                 raise ConfigError(f"`{_short(word)}` is not a path below the project")
             paths.append(path)
         return tuple(dict.fromkeys(paths))
-
-    def show(self, value: object) -> object:
-        return list(cast("tuple[str, ...]", value))
 
 
 class Variables:

@@ -13,12 +13,43 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fetchml import durable
 from fetchml.errors import Unavailable
 
 _POLL_S = 0.05
 _LOG_CAP_BYTES = 16 * 1024 * 1024
+
+
+def detach(
+    command: Sequence[str],
+    log: BinaryIO,
+    environment: Mapping[str, str],
+    folder: Path,
+    inherited: Sequence[int] = (),
+) -> int:
+    """Starts a process in a session of its own, which outlives this one; returns its pid.
+
+    Args:
+        command: What to run.
+        log: Gets what it prints.
+        environment: Its environment, whole.
+        folder: Where it runs.
+        inherited: Descriptors that it gets.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=dict(environment),
+        cwd=folder,
+        pass_fds=inherited,
+        start_new_session=True,
+    )
+    process.returncode = 0  # nobody here ever waits for it
+    return process.pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +107,8 @@ class Daemon:
                 return False
             self._trim_log()
             with self.log.open("ab") as log:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=dict(environment),
-                    cwd=self.folder,
-                    pass_fds=(lock, *inherited),
-                    start_new_session=True,
-                )
-            process.returncode = 0  # it outlives this process, which therefore never waits for it
-            durable.write_atomic(self.pid_file, str(process.pid).encode())
+                pid = detach(command, log, environment, self.folder, (lock, *inherited))
+            durable.write_atomic(self.pid_file, str(pid).encode())
             return True
         finally:
             os.close(lock)

@@ -83,7 +83,7 @@ def _from_bucket(home: Home, text: str, algorithm: Algorithm, observe: Observe |
     source = find_bucket(text, home.object_settings)
     listed = source.files()
     states = "".join(f"{item.entry.path!r} {item.entry.size_bytes} {item.state}\n" for item in listed)
-    key = f"{home.settings.s3_endpoint} {source.name}\n{states}"
+    key = f"{source.place.endpoint} {source.name}\n{states}"
     entries = tuple(item.entry for item in listed)
     with home.staging.receiving(key, entries, source, observe=observe) as data:
         if source.files() != listed:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any, cast
 
 from fetchml import durable
 from fetchml.config.settings import Settings
-from fetchml.daemons.process import holding, wait_until
+from fetchml.daemons.process import detach, holding, wait_until
 from fetchml.daemons.server import PrivateServer
 from fetchml.daemons.waiting import read_api_url
 from fetchml.daemons.worker import LocalWorker, read_worker_state
@@ -98,16 +97,7 @@ def up_in_background(settings: Settings) -> None:
     log = settings.services / "up.log"
     command = [sys.executable, "-m", "fetchml.cli.main", "up", "--quiet"]
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            env={**os.environ, "FETCHML_HOME": str(settings.home)},
-            cwd=settings.services,
-            start_new_session=True,
-        )
-        process.returncode = 0  # it outlives this process, which therefore never waits for it
+        detach(command, sink, {**os.environ, "FETCHML_HOME": str(settings.home)}, settings.services)
 
 
 def down(settings: Settings, progress: Progress) -> bool:
