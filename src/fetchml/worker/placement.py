@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from fetchml.admission.decide import Admit, Holding, Pending, Refuse, Wait, decide
 from fetchml.daemons.worker import Waiting
 from fetchml.errors import NotFound
-from fetchml.execution.cancel import FIRST_ATTEMPT, cancel_unstarted
+from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import run_claim
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
 from fetchml.models.resources import HostCapacity
-from fetchml.models.status import State
+from fetchml.models.status import Queued
 from fetchml.store.index import RunIndex
 
 
@@ -79,7 +79,7 @@ class Placer:
         """
         found: list[Claim] = []
         for row in RunIndex(self._home.store.root).unfinished():
-            claim = self._home.store.read_claim(row.run_id, FIRST_ATTEMPT)
+            claim = self._home.store.read_claim(row.run_id, row.attempt)
             if claim is None:
                 continue
             if claim.kind is ClaimKind.CANCEL:
@@ -142,7 +142,7 @@ class Placer:
         claim = run_claim(
             store.read_plan(admit.run_id),
             admit.run_id,
-            FIRST_ATTEMPT,
+            store.read_manifest(admit.run_id).attempt,
             worker=self._worker,
             now=datetime.now(UTC),
             device_ids=admit.device_ids,
@@ -162,15 +162,16 @@ class Placer:
         if known is not None:
             return known
         manifest = self._home.store.read_manifest(run_id)
-        if manifest.status.state is not State.QUEUED:
+        status = manifest.status
+        if not isinstance(status, Queued) or (status.not_before or datetime.now(UTC)) > datetime.now(UTC):
             return None
         return Pending(run_id, manifest.identity.priority, manifest.times.queued_at, manifest.resources.requested)
 
     def _release_sealed(self) -> bool:
-        """Frees what sealed runs held: their processes still talk to Prefect, which needs no device."""
+        """Frees what attempts held that are over: their processes still talk to Prefect, which needs no device."""
         with self._lock:
-            held = list(self._claims)
-        sealed = [run_id for run_id in held if self._home.store.read_manifest(run_id).seal is not None]
-        for run_id in sealed:
-            self.release(run_id)
-        return bool(sealed)
+            held = list(self._claims.values())
+        over = [claim for claim in held if self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)]
+        for claim in over:
+            self.release(claim.run_id)
+        return bool(over)
