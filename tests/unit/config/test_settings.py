@@ -22,6 +22,7 @@ _IN_SECONDS = (
     "datasets.check_limit",
     "datasets.timeout",
     "datasets.cache.ttl",
+    "retries.backoff",
 )
 
 
