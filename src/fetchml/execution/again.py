@@ -42,6 +42,7 @@ def put_back(
     if durable.exists(run.results) and not durable.exists(kept):
         with durable.translated("move", run.results):
             run.results.rename(kept)
+
     def change(found: RunManifest) -> RunManifest:
         status = found.status
         if found.is_over(attempt) or not isinstance(status, Finalizing):

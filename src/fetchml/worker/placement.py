@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fetchml.admission.decide import Admit, Holding, Pending, Refuse, Wait, decide
+from fetchml.admission.decide import Admit, Part, Refuse, Wait, decide
+from fetchml.admission.lab import Holding, HostState, Lab, Pending
+from fetchml.admission.policy import Policy
 from fetchml.daemons.worker import Waiting
 from fetchml.errors import NotFound
 from fetchml.execution.cancel import cancel_unstarted
@@ -13,7 +15,7 @@ from fetchml.execution.claims import run_claim
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
-from fetchml.models.resources import HostCapacity
+from fetchml.models.resources import DeviceShare, HostCapacity
 from fetchml.models.status import Queued
 from fetchml.store.index import RunIndex
 
@@ -113,17 +115,18 @@ class Placer:
                 pending.append(found)
         self._known = {item.run_id: item for item in pending}
         with self._lock:
-            holding = [Holding(c.run_id, c.cpus, c.memory_bytes, c.device_ids) for c in self._claims.values()]
+            holding = tuple(self._holding(claim) for claim in self._claims.values())
+        lab = Lab((HostState(self._capacity),), holding)
         admitted: list[Admit] = []
         waiting: dict[str, Waiting] = {}
-        for decision in decide(pending, holding, self._capacity):
+        for decision in decide(pending, lab, Policy(), datetime.now(UTC)):
             match decision:
                 case Admit():
                     admitted.append(decision)
                 case Refuse(run_id, _):
                     # It starts all the same: the attempt's own preflight refuses it, with a complete record.
-                    admitted.append(Admit(run_id, ()))
-                case Wait(run_id, position, reasons):
+                    admitted.append(Admit(run_id, (Part(self._capacity.host),)))
+                case Wait(run_id=run_id, position=position, reasons=reasons):
                     waiting[run_id] = Waiting(position=position, reasons=tuple(str(reason) for reason in reasons))
         with self._lock:
             changed = freed or bool(admitted) or waiting != self._waiting
@@ -145,7 +148,7 @@ class Placer:
             store.read_manifest(admit.run_id).attempt,
             worker=self._worker,
             now=datetime.now(UTC),
-            device_ids=admit.device_ids,
+            device_ids=tuple(share.device_id for part in admit.parts for share in part.shares),
             flow_run_id=flow_run_id,
             waited_for=waited,
         )
@@ -155,6 +158,11 @@ class Placer:
         with self._lock:
             self._claims[admit.run_id] = claim
         return claim
+
+    def _holding(self, claim: Claim) -> Holding:
+        """Returns what a claim holds; a claim names whole devices."""
+        shares = tuple(DeviceShare(device_id=device_id, share=1) for device_id in claim.device_ids)
+        return Holding(claim.run_id, self._capacity.host, claim.cpus, claim.memory_bytes, shares)
 
     def _pending(self, run_id: str) -> Pending | None:
         """Returns the request of a run if it waits."""
