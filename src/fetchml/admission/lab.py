@@ -39,6 +39,8 @@ class Pending:
     forecast: Forecast | None = None
     moved_up_at: datetime | None = None
     """When somebody put it in front of all others; the latest goes first."""
+    attempt: int = 1
+    """The attempt it waits for."""
     needs: Needs = field(init=False, repr=False, compare=False)
     """What it asks for, in the form that is compared; made once, as thousands of runs wait through many decisions."""
 
