@@ -33,7 +33,7 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
     """
     home = Home(settings)
     plan = home.store.read_plan(run_id)
-    discovery = discover()
+    discovery = discover(disk=home.path)
     device_ids = tuple(device.id for device in discovery.capacity.devices[: int(plan.resources.gpus)])
     claim = run_claim(plan, run_id, FIRST_ATTEMPT, worker="direct", now=datetime.now(UTC), device_ids=device_ids)
     if not home.store.claim(claim):
