@@ -6,6 +6,7 @@ from fetchml.cli import session
 
 if TYPE_CHECKING:
     from fetchml.models.plan import DatasetPlan, Plan
+    from fetchml.models.resources import ResourceRequest
 
 
 def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
@@ -16,7 +17,7 @@ def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
         engine_reason: Why its engine was taken.
         priority: Priority of the run, which is no part of the plan.
     """
-    from fetchml.models.units import format_duration, format_size, plural
+    from fetchml.models.units import format_duration
 
     request = plan.resources
     dependencies = plan.environment.dependencies
@@ -32,16 +33,35 @@ def show_plan(plan: "Plan", engine_reason: str, priority: int) -> None:
         ("engine", f"{plan.engine} ({engine_reason})"),
         ("image", f"{plan.image.reference} ({plan.image.digest[:19]})" if plan.image else "none"),
         ("network", plan.network.value),
-        (
-            "resources",
-            f"{plural(request.cpus, 'CPU')}, {format_size(request.memory_bytes)} memory, {plural(request.gpus, 'GPU')}",
-        ),
+        ("resources", request_words(request)),
         ("max runtime", format_duration(request.max_runtime_s) if request.max_runtime_s else "none"),
         *((("datasets", ", ".join(_dataset(item) for item in plan.datasets)),) if plan.datasets else ()),
         ("env", ", ".join(f"{k}={v}" for k, v in plan.env.items()) or "none"),
         ("priority", str(priority)),
         ("plan_sha256", plan.sha256),
     )
+
+
+def request_words(request: "ResourceRequest") -> str:
+    """Returns what a run asks for, in one line."""
+    from fetchml.models.units import format_size, plural
+
+    gpus = [plural(request.gpus, "GPU")]
+    if request.gpus and request.gpu_vendor is not None:
+        gpus.append(f"by {request.gpu_vendor}")
+    if request.gpu_model is not None:
+        gpus.append(f"`{request.gpu_model}`")
+    least, most = request.gpu_memory_bytes, request.gpu_memory_max_bytes
+    if least is not None:
+        gpus.append(f"with {format_size(least)} each")
+    if most is not None:
+        gpus.append(f"of at most {format_size(most)}")
+    parts = [plural(request.cpus, "CPU"), f"{format_size(request.memory_bytes)} memory", " ".join(gpus)]
+    if request.disk_bytes is not None:
+        parts.append(f"{format_size(request.disk_bytes)} disk")
+    if request.arch is not None:
+        parts.append(f"on {request.arch}")
+    return ", ".join(parts)
 
 
 def _dataset(item: "DatasetPlan") -> str:

@@ -23,12 +23,22 @@ CommandWords = Annotated[
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the run.  [default: the script's]")]
 Priority = Annotated[str | None, typer.Option("--priority", metavar="0-10", help="Higher goes first.")]
-Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs.")]
+Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs; 0.5 is half of one.")]
 GpuMemory = Annotated[
-    str | None, typer.Option("--gpu-memory", metavar="SIZE", help="GPU memory needed on each device.")
+    str | None,
+    typer.Option("--gpu-memory", metavar="SIZE", help="GPU memory needed on each device: 24G, or 24G..48G."),
+]
+GpuVendor = Annotated[
+    str | None, typer.Option("--gpu-vendor", metavar="NAME", help="nvidia, amd, intel, apple or any.")
+]
+GpuModel = Annotated[
+    str | None, typer.Option("--gpu-model", metavar="WORDS", help="What the model must contain, such as A100.")
 ]
 Cpus = Annotated[str | None, typer.Option("--cpus", metavar="N", help="CPU cores.")]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory limit, such as 8G.")]
+Disk = Annotated[str | None, typer.Option("--disk", metavar="SIZE", help="Free disk space needed on the host.")]
+Arch = Annotated[str | None, typer.Option("--arch", metavar="NAME", help="Host with amd64 or arm64.")]
+Host = Annotated[str | None, typer.Option("--host", metavar="NAME", help="The one host it may go to.")]
 MaxRuntime = Annotated[
     str | None, typer.Option("--max-runtime", metavar="TIME", help="Stop it after this time, such as 90m.")
 ]
@@ -56,8 +66,13 @@ _KEYS = {
     "priority": "priority",
     "gpus": "resources.gpus",
     "gpu_memory": "resources.gpu_memory",
+    "gpu_vendor": "resources.gpu_vendor",
+    "gpu_model": "resources.gpu_model",
     "cpus": "resources.cpus",
     "memory": "resources.memory",
+    "disk": "resources.disk",
+    "arch": "resources.arch",
+    "host": "resources.host",
     "max_runtime": "resources.max_runtime",
     "engine": "engine",
     "image": "image",

@@ -165,6 +165,44 @@ class Size:
         return None if value is None else exact_size(cast("int", value))
 
 
+class SizeRange:
+    """A least size, or a range of sizes: `24G`, `24G..48G`, `..48G`."""
+
+    expected = "a size such as `24G`, or a range such as `24G..48G` or `..48G`"
+
+    def from_text(self, text: str) -> object:
+        if text.lower() in _NOTHING:
+            return None
+        low, dots, high = text.partition("..")
+        try:
+            least = parse_size(low) if low.strip() else None
+            most = parse_size(high) if high.strip() else None
+        except ConfigError as error:
+            raise ConfigError(
+                error.summary, detail=error.detail or f"expected {self.expected}", hint=error.hint
+            ) from None
+        if dots and least is None and most is None:
+            raise ConfigError(f"`{_short(text)}` has no size", detail=f"expected {self.expected}")
+        if least is not None and most is not None and most < least:
+            raise ConfigError(f"`{_short(text)}` ends before it begins", detail=f"expected {self.expected}")
+        return least, most
+
+    def from_yaml(self, value: object) -> object:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ConfigError(f"`{_short(value)}` is not a size", detail=f"expected {self.expected}")
+        return self.from_text(str(value))
+
+    def show(self, value: object) -> object:
+        if value is None:
+            return None
+        least, most = cast("tuple[int | None, int | None]", value)
+        if most is None:
+            return None if least is None else exact_size(least)
+        return f"{'' if least is None else exact_size(least)}..{exact_size(most)}"
+
+
 class DurationKind:
     """A length of time, written with a unit; seconds in the program."""
 

@@ -23,6 +23,7 @@ from fetchml.config.kinds import (
     Number,
     Paths,
     Size,
+    SizeRange,
     Text,
     Variables,
 )
@@ -74,9 +75,23 @@ class Settings:
     )
     priority: int = _setting("priority", Number(0, 10, whole=True), 5, "Priority of new runs, higher first")
     network: str = _setting("network", Choice("bridge", "none"), "bridge", "What containers may reach")
-    gpus: float = _setting("resources.gpus", Number(0, 64), 0.0, "GPUs a run asks for")
-    gpu_memory: int | None = _setting(
-        "resources.gpu_memory", Size(optional=True), None, "GPU memory a run needs on each device"
+    gpus: float = _setting(
+        "resources.gpus", Number(0, 64), 0.0, "GPUs a run asks for; a fraction is a share of one device"
+    )
+    gpu_memory: tuple[int | None, int | None] | None = _setting(
+        "resources.gpu_memory",
+        SizeRange(),
+        None,
+        "GPU memory a run needs on each device",
+    )
+    gpu_vendor: str = _setting(
+        "resources.gpu_vendor",
+        Choice("auto", "nvidia", "amd", "intel", "apple", "any"),
+        "auto",
+        "Maker of the GPUs; auto is the one maker this lab has, and must be chosen where there are several",
+    )
+    gpu_model: str | None = _setting(
+        "resources.gpu_model", Text(128, optional=True), None, "Words the model of the GPUs must contain, such as A100"
     )
     cpus: float | None = _setting(
         "resources.cpus",
@@ -87,6 +102,11 @@ class Settings:
     memory: int | None = _setting(
         "resources.memory", Size(optional=True), None, "Memory limit of a run; 8G, or half of a smaller host"
     )
+    disk: int | None = _setting("resources.disk", Size(optional=True), None, "Free disk space a run needs on its host")
+    arch: str = _setting(
+        "resources.arch", Choice("any", "amd64", "arm64"), "any", "Instruction set of the host a run needs"
+    )
+    host: str | None = _setting("resources.host", Text(253, optional=True), None, "The one host a run may go to")
     shm: int = _setting("resources.shm", Size(), GIB, "Size of /dev/shm in containers")
     max_runtime: int | None = _setting(
         "resources.max_runtime", DurationKind(optional=True), None, "Time after which a run is stopped; none: never"

@@ -236,10 +236,15 @@ def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
                 "gpus", "a whole number of GPUs", f"{request.gpus:g}", "shares of a GPU are not placed yet; ask for 1"
             )
         )
-    if request.gpu_memory_bytes is not None and not request.gpus:
-        faults.append(
-            Fault("gpu_memory", "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
-        )
+    about_devices = {
+        "gpu_memory": request.gpu_memory_bytes or request.gpu_memory_max_bytes,
+        "gpu_model": request.gpu_model,
+    }
+    for check_id, value in about_devices.items() if not request.gpus else ():
+        if value is not None:
+            faults.append(
+                Fault(check_id, "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
+            )
     if request.gpus and facts.engine is EngineKind.PODMAN:
         faults.append(
             Fault("gpus", "an engine that can pass GPUs on", "podman, whose API ignores them", "use `--engine docker`")

@@ -7,6 +7,9 @@ from fetchml.models.units import format_size
 _FLAGS = {
     "gpus": "--gpus",
     "gpu_memory_bytes": "--gpu-memory",
+    "gpu_memory_max_bytes": "--gpu-memory",
+    "gpu_model": "--gpu-model",
+    "disk_bytes": "--disk",
     "cpus": "--cpus",
     "memory_bytes": "--memory",
     "shm_bytes": "resources.shm",

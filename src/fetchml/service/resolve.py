@@ -36,7 +36,7 @@ from fetchml.models.plan import (
     Network,
     Plan,
 )
-from fetchml.models.resources import HostCapacity, ResourceRequest
+from fetchml.models.resources import Arch, GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import GIB
 from fetchml.objects.memory import MemoryObjects
 from fetchml.objects.port import ObjectStore
@@ -285,10 +285,16 @@ def _checked_plan(**fields: Any) -> Plan:
 
 def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
     """Defaults shrink to a small host; what a user asks for does not."""
+    least, most = settings.gpu_memory or (None, None)
     try:
         return ResourceRequest(
             gpus=settings.gpus,
-            gpu_memory_bytes=settings.gpu_memory,
+            gpu_memory_bytes=least,
+            gpu_memory_max_bytes=most,
+            gpu_vendor=_vendor(settings, capacity) if settings.gpus else None,
+            gpu_model=settings.gpu_model,
+            arch=None if settings.arch == "any" else Arch(settings.arch),
+            disk_bytes=settings.disk,
             cpus=settings.cpus or min(_DEFAULT_CPUS, capacity.cpus),
             memory_bytes=settings.memory or min(_DEFAULT_MEMORY, capacity.memory_bytes // 2),
             shm_bytes=settings.shm,
@@ -296,6 +302,22 @@ def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
         )
     except ValidationError as error:
         raise ConfigError("the resources asked for are not accepted", detail=first_fault(error)) from error
+
+
+def _vendor(settings: Settings, capacity: HostCapacity) -> GpuVendor | None:
+    """Returns the maker the devices must have: what is written for one runs on no other."""
+    if settings.gpu_vendor == "any":
+        return None
+    if settings.gpu_vendor != "auto":
+        return GpuVendor(settings.gpu_vendor)
+    vendors = sorted({device.vendor for device in capacity.devices})
+    if len(vendors) > 1:
+        raise ConfigError(
+            f"there are GPUs of {' and '.join(vendors)}, and what is written for one runs on no other",
+            hint=f"say which: `--gpu-vendor {vendors[0]}`, or `--gpu-vendor any`",
+            code="vendor-not-chosen",
+        )
+    return vendors[0] if vendors else None
 
 
 def _dataset_step(steps: _Steps, text: str, home: Home, *, isolates: bool) -> DatasetPlan | None:

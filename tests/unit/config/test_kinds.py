@@ -12,6 +12,7 @@ from fetchml.config.kinds import (
     Number,
     Paths,
     Size,
+    SizeRange,
     Text,
     Variables,
     check_variable_name,
@@ -26,6 +27,7 @@ COUNT = Number(0, 10, whole=True)
 SHARE = Number(0.01, 64, optional=True)
 SIZE = Size()
 CAP = Size(optional=True)
+RANGE = SizeRange()
 GRACE = DurationKind()
 LIMIT = DurationKind(optional=True)
 FLAG = Flag()
@@ -51,6 +53,11 @@ ENV = Variables()
         (SHARE, "none", None),
         (SIZE, "8G", 8 * GIB),
         (CAP, "none", None),
+        (RANGE, "24G", (24 * GIB, None)),
+        (RANGE, "24G..", (24 * GIB, None)),
+        (RANGE, "24G..48G", (24 * GIB, 48 * GIB)),
+        (RANGE, "..48G", (None, 48 * GIB)),
+        (RANGE, "none", None),
         (GRACE, "90s", 90),
         (LIMIT, "", None),
         (FLAG, "TRUE", True),
@@ -96,6 +103,11 @@ def test_text_of_flags_and_variables_is_read(kind, text, value):
         (SHARE, "inf"),
         (SHARE, "0"),
         (SIZE, "none"),
+        (RANGE, ".."),
+        (RANGE, "48G..24G"),
+        (RANGE, "24G...48G"),
+        (RANGE, "24G..48G..96G"),
+        (RANGE, "much"),
         (SIZE, "8"[:0]),
         (GRACE, "5"),
         (GRACE, "none"),
@@ -127,6 +139,9 @@ def test_text_that_does_not_fit_is_refused(kind, text):
         (SIZE, "8G", 8 * GIB),
         (SIZE, 1048576, MIB),
         (CAP, None, None),
+        (RANGE, "24G..48G", (24 * GIB, 48 * GIB)),
+        (RANGE, MIB, (MIB, None)),
+        (RANGE, None, None),
         (GRACE, "45m", 2700),
         (LIMIT, None, None),
         (FLAG, True, True),
@@ -156,6 +171,8 @@ def test_typed_values_of_a_file_are_read(kind, value, read):
         (COUNT, 11),
         (COUNT, [5]),
         (SIZE, 1.5),
+        (RANGE, 1.5),
+        (RANGE, ["24G", "48G"]),
         (SIZE, True),
         (SIZE, -1),
         (SIZE, None),

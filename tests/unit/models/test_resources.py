@@ -3,8 +3,8 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from fetchml.models.resources import Device, GpuVendor, HostCapacity, ResourceRequest
-from fetchml.models.units import GIB, MAX_DURATION_S, MAX_SIZE_BYTES, MIB
+from fetchml.models.resources import Arch, Device, GpuVendor, HostCapacity, ResourceRequest
+from fetchml.models.units import GIB, MAX_DURATION_S, MAX_SIZE_BYTES, MIB, TIB
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,8 @@ from fetchml.models.units import GIB, MAX_DURATION_S, MAX_SIZE_BYTES, MIB
         {"gpus": 1},
         {"gpus": 64.0},
         {"gpus": 2, "gpu_memory_bytes": 40 * GIB, "gpu_vendor": GpuVendor.NVIDIA},
+        {"gpus": 1, "gpu_memory_bytes": 24 * GIB, "gpu_memory_max_bytes": 24 * GIB, "gpu_model": "RTX 3090"},
+        {"arch": Arch.ARM64, "disk_bytes": TIB},
         {"cpus": 0.01},
         {"cpus": 4096},
         {"memory_bytes": 16 * MIB},
@@ -42,6 +44,10 @@ def test_a_request_within_its_ranges_is_accepted(fields):
         {"gpu_memory_bytes": 0},
         {"gpu_memory_bytes": MAX_SIZE_BYTES + 1},
         {"gpu_vendor": "nvidia"},
+        {"gpus": 1, "gpu_memory_bytes": 24 * GIB, "gpu_memory_max_bytes": 24 * GIB - 1},
+        {"gpu_model": ""},
+        {"arch": "amd64"},
+        {"disk_bytes": 0},
         {"cpus": 0},
         {"cpus": -0.5},
         {"cpus": 1e9},
@@ -60,6 +66,12 @@ def test_a_request_within_its_ranges_is_accepted(fields):
 def test_a_request_out_of_range_or_of_the_wrong_type_is_refused(fields):
     with pytest.raises(ValidationError):
         ResourceRequest(**fields)
+
+
+def test_what_nobody_asked_for_is_not_in_the_json_so_that_older_plans_keep_their_hash():
+    assert set(ResourceRequest().model_dump(mode="json")) == {
+        *("gpus", "gpu_memory_bytes", "gpu_vendor", "cpus", "memory_bytes", "shm_bytes", "max_runtime_s"),
+    }
 
 
 def test_nothing_is_unlimited_by_default():

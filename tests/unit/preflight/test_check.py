@@ -54,6 +54,8 @@ def test_a_plan_without_a_fault_may_run():
         (make_plan(network=Network.NONE), {}, "network"),
         (requesting(gpus=0.5), {}, "gpus"),
         (requesting(gpu_memory_bytes=GIB), {}, "gpu_memory"),
+        (requesting(gpu_memory_max_bytes=GIB), {}, "gpu_memory"),
+        (requesting(gpu_model="A100"), {}, "gpu_model"),
         (make_container_plan(engine=EngineKind.PODMAN, resources=ResourceRequest(gpus=1)), {}, "gpus"),
         (requesting(cpus=9), {}, "resources.cpus"),
         (requesting(memory_bytes=33 * GIB), {}, "resources.memory"),

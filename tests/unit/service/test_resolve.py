@@ -12,7 +12,7 @@ from fetchml.config.layers import load
 from fetchml.errors import ConfigError, FetchmlError, Refused
 from fetchml.home import Home
 from fetchml.models.plan import EngineKind, EnvironmentMode, Network
-from fetchml.models.resources import HostCapacity
+from fetchml.models.resources import Arch, Device, GpuVendor, HostCapacity
 from fetchml.models.units import GIB
 from fetchml.objects.memory import MemoryObjects
 from fetchml.service.command import Words
@@ -203,7 +203,9 @@ def test_a_python_can_be_asked_for(resolved: Resolve, project: Path) -> None:
         ({"resources__cpus": 9.0}, Refused),
         ({"resources__memory": 33 * GIB}, Refused),
         ({"resources__memory": 1}, ConfigError),
-        ({"resources__gpu_memory": GIB}, Refused),
+        ({"resources__gpu_memory": (GIB, None)}, Refused),
+        ({"resources__gpu_model": "A100"}, Refused),
+        ({"resources__gpus": 1.0, "resources__gpu_vendor": "amd"}, Refused),
         ({"snapshot__max_size": 3}, Refused),
     ],
 )
@@ -248,6 +250,48 @@ def test_settings_become_the_plan(resolved: Resolve) -> None:
     assert (plan.engine, plan.image, plan.network) == (EngineKind.PROCESS, None, Network.BRIDGE)
     assert list(plan.env.items()) == [("A", "1"), ("B", "2")]
     assert (plan.resources.max_runtime_s, plan.resources.shm_bytes) == (90, 2 * GIB)
+
+
+def test_the_devices_asked_for_are_in_the_plan(resolved: Resolve) -> None:
+    capacity = lab_host(GpuVendor.NVIDIA)
+    found = resolved(
+        "train.py",
+        capacity=capacity,
+        resources__gpus=1.0,
+        resources__gpu_memory=(GIB, 80 * GIB),
+        resources__gpu_model="a100",
+        resources__disk=GIB,
+        resources__arch="amd64",
+    ).plan.resources
+    assert (found.gpu_memory_bytes, found.gpu_memory_max_bytes, found.gpu_model) == (GIB, 80 * GIB, "a100")
+    assert (found.gpu_vendor, found.disk_bytes, found.arch) == (GpuVendor.NVIDIA, GIB, Arch.AMD64)
+
+
+def test_the_maker_of_the_devices_is_that_of_the_lab_and_chosen_where_there_are_several(resolved: Resolve) -> None:
+    def vendor(choice: str, *makers: GpuVendor) -> GpuVendor | None:
+        flags = {"resources__gpus": 1.0, "resources__gpu_vendor": choice}
+        return resolved("train.py", capacity=lab_host(*makers), **flags).plan.resources.gpu_vendor
+
+    assert vendor("auto", GpuVendor.AMD) is GpuVendor.AMD
+    assert vendor("any", GpuVendor.AMD) is None
+    assert vendor("nvidia", GpuVendor.AMD, GpuVendor.NVIDIA) is GpuVendor.NVIDIA
+    with pytest.raises(ConfigError, match="GPUs of amd and nvidia") as caught:
+        vendor("auto", GpuVendor.NVIDIA, GpuVendor.AMD)
+    assert "--gpu-vendor" in (caught.value.hint or "")
+
+
+def test_a_run_without_a_gpu_names_no_maker(resolved: Resolve) -> None:
+    assert resolved("train.py", capacity=lab_host(GpuVendor.NVIDIA)).plan.resources.gpu_vendor is None
+
+
+def lab_host(*makers: GpuVendor) -> HostCapacity:
+    devices = tuple(
+        Device(id=f"GPU-{n}", vendor=maker, model="NVIDIA A100-SXM4-80GB", memory_bytes=80 * GIB)
+        for n, maker in enumerate(makers)
+    )
+    return HostCapacity(
+        host="here", cpus=8, memory_bytes=32 * GIB, devices=devices, arch=Arch.AMD64, disk_bytes=100 * GIB
+    )
 
 
 def test_the_same_words_make_the_same_plan(resolved: Resolve, project: Path) -> None:
