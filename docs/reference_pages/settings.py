@@ -40,7 +40,8 @@ They may be set in every layer."""
 _ENV = """\
 In `fetchml.yaml`, `env` is a mapping of names to text; on the command line it is `--env NAME=value`, once for each
 variable. The mappings of all layers are merged, name by name. Names that begin with `FETCHML_`, `PREFECT_`, `LD_`,
-`NVIDIA_`, `CUDA_VISIBLE`, `HIP_VISIBLE` and `ROCR_VISIBLE` are refused."""
+`NVIDIA_`, `CUDA_VISIBLE`, `CUDA_DEVICE_ORDER`, `CUDA_MPS_`, `HIP_VISIBLE`, `ROCR_VISIBLE`, `ONEAPI_DEVICE_SELECTOR`,
+`ZE_AFFINITY_MASK` or `ZE_ENABLE_PCI_ID` are refused."""
 
 _HOST = """\
 ## Settings of a host

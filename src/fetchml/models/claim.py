@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from fetchml.models.base import Model, UtcTime
+from fetchml.models.resources import DeviceShare
 
 
 class ClaimKind(StrEnum):
@@ -34,6 +35,11 @@ class Claim(Model):
     cpus: float = Field(ge=0, description="CPU cores reserved")
     memory_bytes: int = Field(ge=0, description="Memory reserved, in bytes")
     device_ids: tuple[str, ...] = Field(default=(), description="GPUs reserved")
+    shares: tuple[DeviceShare, ...] = Field(
+        default=(),
+        exclude_if=lambda found: not found,
+        description="Part and memory of each GPU; left out if all of each is reserved",
+    )
     flow_run_id: str | None = Field(default=None, description="Flow run the attempt belongs to")
     waited_for: tuple[str, ...] = Field(default=(), description="Last reasons the run waited, in words")
 
