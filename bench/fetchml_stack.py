@@ -12,7 +12,6 @@ from bench.waiting import Failed, until
 from bench.workspace import copy_payload, environment, tool
 from fetchml.config.settings import Settings
 from fetchml.containers import STORE_LABEL
-from fetchml.execution.cancel import FIRST_ATTEMPT
 from fetchml.execution.ownership import is_owned
 from fetchml.home import Home
 
@@ -69,7 +68,7 @@ class FetchmlStack:
     def settle(self, run_id: str) -> None:
         """Waits until nothing of a run is left, so that it does not disturb what is measured next."""
         self.sealed_at(run_id)
-        attempt = self.home.store.folder(run_id).attempt(FIRST_ATTEMPT)
+        attempt = self.home.store.folder(run_id).attempt(1)
         until(lambda: not is_owned(attempt), f"the process of {run_id} to end")
 
     def close(self) -> None:

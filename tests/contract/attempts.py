@@ -203,6 +203,7 @@ class Bench:
     kind: str = "directory"
     """Which run store: `directory` or `memory`."""
     plan_changes: dict[str, Any] = field(default_factory=dict[str, Any])
+    manifest_changes: dict[str, Any] = field(default_factory=dict[str, Any])
     scripts: dict[str, Script] = field(default_factory=dict[str, Script])
     """Other programs, or another `train`."""
     make_engine: "Callable[[Bench], MemoryEngine]" = lambda bench: MemoryEngine(bench.scripts)
@@ -227,7 +228,7 @@ class Bench:
             "image": ImagePlan(reference="base", digest=DIGEST),
         }
         self.plan = make_container_plan(**{**changes, **self.plan_changes})
-        self.store.create(self.plan, make_manifest(self.plan))
+        self.store.create(self.plan, make_manifest(self.plan, **self.manifest_changes))
         self.claim = make_claim(RUN_ID)
         self.store.claim(self.claim)
         self.environments = MemoryEnvironments()
@@ -256,6 +257,11 @@ class Bench:
             environments=lambda *_: cast("Any", Reported("environments", self.environments, line)),
         )
         return Attempt(driver, self.claim).execute()
+
+    def claim_next(self) -> None:
+        """Claims the attempt that the run waits for."""
+        self.claim = make_claim(RUN_ID, self.store.read_manifest(RUN_ID).attempt)
+        assert self.store.claim(self.claim)
 
     def cancel(self) -> bool:
         """Asks for the run to stop; tells whether it was not too late to ask."""

@@ -1,11 +1,11 @@
-"""The run store: one suite over the directory and its twin in memory."""
+"""The run store: one suite over the directory, its twin in memory, and the directory of another host."""
 
 import errno
 import gc
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,13 +20,16 @@ from contract.racing import in_processes, in_threads
 from fetchml import durable
 from fetchml.errors import Conflict, Corrupt, FetchmlError, NotFound, Unavailable
 from fetchml.models.claim import CancelRequest
+from fetchml.models.host import host_name
 from fetchml.models.manifest import EDITABLE_SECTIONS, Annotation, Diagnosis, Narrative, RunManifest
 from fetchml.models.plan import Plan
 from fetchml.models.status import Cancelled, EndReason, Preparing
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.memory import MemoryRunStore
 from fetchml.store.port import RunStore
+from fetchml.store.remote import RemoteRunStore
 from fetchml.testing.builders import MOMENT, RUN_ID, make_claim, make_manifest, make_plan
+from gateways import EVERYTHING, gateway
 
 OTHER_ID = "2026-11-19_abcdef"
 NO_IDS = (
@@ -59,7 +62,13 @@ def memory() -> MemoryRunStore:
     return MemoryRunStore()
 
 
-@pytest.fixture(params=["directory", "memory"])
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[RemoteRunStore]:
+    with gateway(tmp_path / "lab", EVERYTHING) as lab:
+        yield RemoteRunStore(lab.link(name=host_name()), tmp_path / "cache")
+
+
+@pytest.fixture(params=["directory", "memory", "remote"])
 def store(request: pytest.FixtureRequest) -> RunStore:
     """A store of each kind, empty."""
     made: RunStore = request.getfixturevalue(request.param)

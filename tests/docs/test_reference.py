@@ -24,7 +24,7 @@ from fetchml.models.status import EndReason, State
 from fetchml.store.folder import AttemptFolder, RunFolder
 
 SAMPLES = ROOT / "tests" / "data"
-INTERNAL_VARIABLES = {"FETCHML_PRIVATE_SERVER", "FETCHML_WORKER_LOCKED"}
+INTERNAL_VARIABLES = {"FETCHML_PRIVATE_SERVER", "FETCHML_WORKER_LOCKED", "FETCHML_HOST_NAME"}
 """Between fetchml's own processes; no run sees them."""
 
 

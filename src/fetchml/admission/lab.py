@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fetchml.admission.needs import Needs
 from fetchml.models.resources import DeviceShare, HostCapacity, ResourceRequest
 
 
@@ -38,6 +39,16 @@ class Pending:
     forecast: Forecast | None = None
     moved_up_at: datetime | None = None
     """When somebody put it in front of all others; the latest goes first."""
+    needs: Needs = field(init=False, repr=False, compare=False)
+    """What it asks for, in the form that is compared; made once, as thousands of runs wait through many decisions."""
+
+    queued_s: float = field(init=False, repr=False, compare=False)
+    """When it was queued, in seconds since 1970."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queued_s", self.queued_at.timestamp())
+        needs = Needs.of(self.request, host=self.host, archs=self.archs, nodes=self.nodes)
+        object.__setattr__(self, "needs", needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +128,5 @@ class Lab:
     """Runs that may be started at once in the whole pool; None: no limit."""
     queue_limits: Mapping[int, int] = field(default_factory=dict[int, int])
     """The same for single priorities."""
+    started_by_priority: Mapping[int, int] = field(default_factory=dict[int, int])
+    """Runs that are started, for each priority that has a limit."""

@@ -42,6 +42,9 @@ Host = Annotated[str | None, typer.Option("--host", metavar="NAME", help="The on
 MaxRuntime = Annotated[
     str | None, typer.Option("--max-runtime", metavar="TIME", help="Stop it after this time, such as 90m.")
 ]
+MaxRetries = Annotated[
+    str | None, typer.Option("--max-retries", metavar="N", help="Further attempts if the host or engine failed it.")
+]
 Engine = Annotated[str | None, typer.Option("--engine", metavar="NAME", help="auto, docker, podman or process.")]
 Image = Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="Base image.")]
 ReproPolicy = Annotated[
@@ -74,6 +77,7 @@ _KEYS = {
     "arch": "resources.arch",
     "host": "resources.host",
     "max_runtime": "resources.max_runtime",
+    "max_retries": "retries.max",
     "engine": "engine",
     "image": "image",
     "repro_policy": "repro_policy",
@@ -131,6 +135,10 @@ class PassThrough(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+def _option(key: str) -> str:
+    return next(name for name, its in _KEYS.items() if its == key).replace("_", "-")
+
+
 def _text(value: str | bool | None) -> str | None:
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -147,7 +155,7 @@ def _flags(texts: dict[str, str | None], variables: Sequence[str], datasets: Seq
         try:
             flags[key] = by_key()[key].metadata["kind"].from_text(text)
         except ConfigError as error:
-            option = "--" + key.rpartition(".")[2].replace("_", "-")
+            option = "--" + _option(key)
             faults.append(ConfigError(f"{option}: {error.summary}", detail=error.detail, hint=error.hint))
     env = _variables(variables, faults)
     if datasets:

@@ -341,6 +341,27 @@ class Datasets(_Texts):
         return tuple(str(spec) for spec in specs)
 
 
+class Choices(_Texts):
+    """Some of a few words; from text, separated by commas."""
+
+    item = "word"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.expected = "some of " + ", ".join(words)
+
+    def from_text(self, text: str) -> object:
+        if text.lower() in _NOTHING:
+            return ()
+        return self._checked(text.replace(",", " ").split())
+
+    def _checked(self, words: list[str]) -> tuple[str, ...]:
+        for word in words:
+            if word not in self.words:
+                raise ConfigError(f"`{word[:60]}` is not accepted", detail=f"expected {self.expected}")
+        return tuple(dict.fromkeys(words))
+
+
 class Paths(_Texts):
     """Paths below the root of a project; from text, separated by commas."""
 

@@ -32,6 +32,7 @@ RUN_VARIABLES = frozenset(
         "FETCHML_CONTAINER",
         "FETCHML_PRIVATE_SERVER",
         "FETCHML_WORKER_LOCKED",
+        "FETCHML_HOST_NAME",
     }
 )
 """Variables that fetchml sets for runs and for its own processes; they are no settings."""

@@ -13,6 +13,7 @@ from typing import Any
 from fetchml.config.blocks import BlockName
 from fetchml.config.kinds import (
     Choice,
+    Choices,
     Datasets,
     DurationKind,
     File,
@@ -29,6 +30,12 @@ from fetchml.config.kinds import (
 )
 from fetchml.config.object_urls import AMAZON, BucketUrl, Endpoint, Region
 from fetchml.models.units import GIB, MIB
+
+RETRYABLE = (
+    *("code_error", "data_error", "out_of_memory", "gpu_out_of_memory", "timeout", "image_error", "infrastructure"),
+    *("host_lost", "storage_full"),
+)
+"""End reasons of failed runs, all of which may be tried again."""
 
 
 class Scope(StrEnum):
@@ -110,6 +117,21 @@ class Settings:
     shm: int = _setting("resources.shm", Size(), GIB, "Size of /dev/shm in containers")
     max_runtime: int | None = _setting(
         "resources.max_runtime", DurationKind(optional=True), None, "Time after which a run is stopped; none: never"
+    )
+    retries_max: int = _setting(
+        "retries.max", Number(0, 20, whole=True), 3, "Further attempts of a run that failed for no reason of its own"
+    )
+    retries_on: tuple[str, ...] = _setting(
+        "retries.on",
+        Choices(*RETRYABLE),
+        ("infrastructure", "host_lost"),
+        "Ends after which a run is tried again",
+    )
+    retries_backoff: int = _setting(
+        "retries.backoff",
+        DurationKind(),
+        30,
+        "Time before the second attempt; each further one waits twice as long, at most an hour",
     )
     environment_mode: str = _setting(
         "environment.mode",

@@ -14,7 +14,7 @@ from pathlib import Path
 from fetchml import durable
 from fetchml.containers import ContainerSpec, Job, Sources, container_spec
 from fetchml.datasets.oversight import Stopped
-from fetchml.diagnosis import EndFacts
+from fetchml.diagnosis import EndFacts, diagnose
 from fetchml.durable import STORAGE_FULL
 from fetchml.engine.port import ContainerState, Phase, StartFailed
 from fetchml.environment.build import BuildCancelled, BuildFailed, BuiltEnvironment
@@ -23,6 +23,7 @@ from fetchml.environment.maker import EnvironmentRequest
 from fetchml.environment.pins import unpinned
 from fetchml.errors import Corrupt, FetchmlError, NotFound, Refused
 from fetchml.execution.after import LookBack
+from fetchml.execution.again import put_back
 from fetchml.execution.data import verify
 from fetchml.execution.devices import fault_of, given
 from fetchml.execution.driver import Driver
@@ -39,6 +40,7 @@ from fetchml.models.manifest import Placement, PrefectTrace, RunManifest, Sandbo
 from fetchml.models.status import Preparing, Running, State
 from fetchml.preflight.check import Facts, Fault, check
 from fetchml.preflight.trust import Trust, TrustFacts, trust
+from fetchml.retries import retry_at
 from fetchml.snapshot.tree import Tree, import_roots, read_tree
 from fetchml.store.directory import read_model
 
@@ -234,10 +236,13 @@ class Attempt:
         return self._write_end(watch.until_ended())
 
     def finalize(self, ended: Ended) -> RunManifest:
-        """Step 4: seals the record and removes the container; a sealed run stays as it is."""
+        """Step 4: seals the record, or puts the run back for another attempt, and removes the container.
+
+        A run that is sealed, or has come to another attempt, stays as it is.
+        """
         home = self._driver.home
         try:
-            manifest = self._seal(ended)
+            manifest = self._conclude(ended)
         except FetchmlError as error:
             if error.code != STORAGE_FULL:
                 raise
@@ -245,12 +250,19 @@ class Attempt:
             home.release_reserve()
             facts = ended.facts.model_copy(update={"storage_full": True, "infrastructure_error": str(error)})
             ended = ended.model_copy(update={"facts": facts})
-            manifest = self._seal(ended)
+            manifest = self._conclude(ended)
         self.engine.remove(self.name)
         clean(self.run_folder, self.number)
         return manifest
 
-    def _seal(self, ended: Ended) -> RunManifest:
+    def _conclude(self, ended: Ended) -> RunManifest:
+        manifest = self.manifest
+        if manifest.is_over(self.number):
+            return manifest
+        diagnosis = diagnose(ended.facts)
+        due = retry_at(diagnosis.category, self.number, manifest.queueing, ended.ended_at)
+        if due is not None and not self._is_cancelled():
+            return put_back(self._store, self.run_folder, self.number, ended, diagnosis, due, self._driver.now())
         signer = self._driver.home.keys.signer
         compare = self._look_back.compare
         return seal_run(self._store, self.run_folder, self.number, ended, self._driver.now, signer, compare)
@@ -292,7 +304,7 @@ class Attempt:
         claim = self._claim
 
         def change(manifest: RunManifest) -> RunManifest:
-            if manifest.status.state is not State.QUEUED:
+            if manifest.status.state is not State.QUEUED or manifest.attempt != self.number:
                 return manifest
             waited = (claim.claimed_at - manifest.times.queued_at).total_seconds()
             return manifest.with_status(

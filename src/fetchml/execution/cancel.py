@@ -10,8 +10,6 @@ from fetchml.models.manifest import Diagnosis, RunManifest
 from fetchml.models.status import Cancelled, EndReason, State
 from fetchml.store.port import RunStore
 
-FIRST_ATTEMPT = 1
-
 BY_PREFECT = "the Prefect UI"
 """Who is named as the canceller when the request came through Prefect."""
 
@@ -24,13 +22,14 @@ def cancel_unstarted(
     Returns:
         The sealed manifest, or None if a worker owns the run and has to stop it.
     """
-    store.claim(cancel_claim(run_id, FIRST_ATTEMPT, by=by, now=now()))
-    claim = store.read_claim(run_id, FIRST_ATTEMPT)
+    waiting = store.read_manifest(run_id)
+    attempt = waiting.attempt
+    if waiting.status.state is State.QUEUED:
+        store.claim(cancel_claim(run_id, attempt, by=by, now=now()))
+    claim = store.read_claim(run_id, attempt)
     if claim is None or claim.kind is not ClaimKind.CANCEL:
         return None
-
-    folder = store.folder(run_id)
-    record = record_files(folder, folder.attempt(FIRST_ATTEMPT))
+    record = record_files(store.folder(run_id), attempt, now())
 
     def change(manifest: RunManifest) -> RunManifest:
         if manifest.status.state is not State.QUEUED:

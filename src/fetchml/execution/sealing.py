@@ -32,7 +32,7 @@ from fetchml.models.status import (
     State,
     Status,
 )
-from fetchml.store.folder import AttemptFolder, RunFolder
+from fetchml.store.folder import RunFolder
 from fetchml.store.port import RunStore
 
 LoadSigner = Callable[[], Sign]
@@ -69,14 +69,14 @@ def seal_run(
     folder = run.attempt(attempt)
     data: tuple[DatasetRecord, ...] | None = None
     if not ended.facts.refused:
-        current = store.update(run.run_id, lambda manifest: _finalizing(manifest, attempt, ended, now()))
+        current = store.update(run.run_id, lambda manifest: finalizing(manifest, attempt, ended, now()))
         if look_back is not None and ended.started_at is not None and current.seal is None:
             data = look_back(current.datasets)
     if os.path.exists(folder.inbox):  # what a payload put in its place is no error
         rewrite_metrics(folder)
     metrics = summarise(values_of(folder.inbox / "metrics.jsonl", folder.output))
     artifacts = _artifacts(run.results, now())
-    record = record_files(run, folder)
+    record = record_files(run, attempt, now())
     diagnosis = diagnose(ended.facts)
 
     def change(manifest: RunManifest) -> RunManifest:
@@ -122,7 +122,8 @@ def clean(run: RunFolder, attempt: int) -> None:
     shutil.rmtree(folder.inbox, ignore_errors=True)
 
 
-def _finalizing(manifest: RunManifest, attempt: int, ended: Ended, now: datetime) -> RunManifest:
+def finalizing(manifest: RunManifest, attempt: int, ended: Ended, now: datetime) -> RunManifest:
+    """Returns the manifest of a run whose payload has ended, or will never start."""
     if manifest.status.state not in _BEFORE_THE_END:
         return manifest
     started = manifest.times.started_at
@@ -170,20 +171,25 @@ def _artifacts(results: Path, now: datetime) -> Artifacts | None:
     return artifacts
 
 
-def record_files(run: RunFolder, folder: AttemptFolder) -> tuple[RecordFile, ...]:
-    """Protects the files of a record and returns their entries for the manifest."""
-    paths = (
-        run.plan,
-        run.cancel,
-        folder.claim,
-        folder.container,
-        folder.ended,
-        folder.build_log,
-        folder.output,
-        folder.output_index,
-        folder.metrics,
-    )
-    return tuple(record_file(run.path, path) for path in paths if durable.exists(path))
+def record_files(run: RunFolder, attempt: int, now: datetime) -> tuple[RecordFile, ...]:
+    """Protects the files of a record and returns their entries for the manifest.
+
+    Those of earlier attempts are among them, with what these had written to their results.
+
+    Args:
+        run: Folder of the run.
+        attempt: Number of its last attempt.
+        now: The time.
+    """
+    folders = [run.attempt(number) for number in range(1, attempt + 1)]
+    paths = (run.plan, run.cancel, *(path for folder in folders for path in folder.record))
+    entries = [record_file(run.path, path) for path in paths if durable.exists(path)]
+    for folder in folders:
+        earlier = _artifacts(folder.results, now)
+        for item in earlier.files if earlier is not None else ():
+            path = str((folder.results / item.path).relative_to(run.path))
+            entries.append(RecordFile(path=path, size_bytes=item.size_bytes, sha256=item.sha256))
+    return tuple(entries)
 
 
 def _resource_use(ended: Ended, output: Path) -> ResourceUse:

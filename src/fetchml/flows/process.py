@@ -57,13 +57,13 @@ for _name in (
 
 
 def main(job: dict[str, object]) -> int:
-    """Drives one attempt to its seal.
+    """Drives one attempt to its end.
 
     Args:
         job: `run_id`, `attempt`, and `flow_run_id` or None for a run that Prefect does not know (any more).
 
     Returns:
-        0 once the run is sealed or another process drives it, 1 if it has to be tried again.
+        0 once the attempt is over or another process drives it, 1 if it has to be tried again.
     """
     run_id, attempt = cast("str", job["run_id"]), cast("int", job["attempt"])
     flow_run_id = cast("str | None", job.get("flow_run_id"))
@@ -80,11 +80,11 @@ def main(job: dict[str, object]) -> int:
                 _logger.warning("the flow run of %s broke off: %s", run_id, _line(error))
             finally:
                 _drain()
-        if home.store.read_manifest(run_id).seal is not None:
+        if home.store.read_manifest(run_id).is_over(attempt):
             return 0
         code = _without_prefect(home, run_id, attempt)
         if code == 0 and flow_run_id is not None:
-            _close_flow_run(home, run_id, flow_run_id)
+            _close_flow_run(home, run_id, attempt, flow_run_id)
         return code
 
 
@@ -128,11 +128,11 @@ def _without_prefect(home: Home, run_id: str, attempt: int) -> int:
     return 0
 
 
-def _close_flow_run(home: Home, run_id: str, flow_run_id: str) -> None:
-    """Tells Prefect how the run ended, best effort: the reconciler does it otherwise."""
+def _close_flow_run(home: Home, run_id: str, attempt: int, flow_run_id: str) -> None:
+    """Tells Prefect how the attempt ended, best effort: the reconciler does it otherwise."""
     try:
         with get_client(sync_client=True) as client:
-            state = final_state(home.store.read_manifest(run_id))
+            state = final_state(home.store.read_manifest(run_id), attempt)
             client.set_flow_run_state(cast("Any", flow_run_id), state, force=True)
     except Exception as error:  # noqa: BLE001  # best effort
         _logger.warning("Prefect does not learn the end of %s now: %s", run_id, _line(error))

@@ -138,11 +138,14 @@ def run_experiment(
         if progress.ended is None:
             raise Unavailable(f"attempt {attempt} of run `{run_id}` broke off", code="attempt-broke-off")
         _require(manifest_finalize(progress, progress.ended, return_state=True), progress)
-    return final_state(progress.attempt.manifest)
+    return final_state(progress.attempt.manifest, attempt)
 
 
-def final_state(manifest: RunManifest) -> State[Any]:
-    """Returns the Prefect state that says how a run ended."""
+def final_state(manifest: RunManifest, attempt: int) -> State[Any]:
+    """Returns the Prefect state that says how an attempt of a run ended."""
+    for earlier in manifest.attempts:
+        if earlier.attempt == attempt:
+            return Failed(name="Retried", message=f"{earlier.end_reason}: {earlier.summary}; another attempt follows")
     summary = manifest.diagnosis.summary if manifest.diagnosis else str(manifest.status.state)
     match manifest.status.state:
         case RunState.COMPLETED:

@@ -37,39 +37,53 @@ def is_ours(process: GpuProcess, ours: Ours) -> bool:
 
 
 def strangers(readings: Readings, ours: Ours) -> tuple[Stranger, ...]:
-    """Returns the use of each device by processes that are none of ours, in the order of the devices.
+    """Returns who computes on the devices and is none of ours, in the order of the devices.
 
-    A stranger with processes computes there. One without any only takes memory: a desktop, or something that no driver
-    names, as in WSL.
+    What only draws is no stranger: a desktop has the first GPU of most workstations open, and nothing would ever run
+    there. The memory it takes is in `memory_taken`.
     """
-    found = (_stranger(device, ours) for device in readings.devices)
-    return tuple(item for item in found if item is not None)
+    return tuple(
+        Stranger(device.id, _sum(others), _names(others))
+        for device in readings.devices
+        if (others := [item for item in _others(device, ours) if not item.is_graphics])
+    )
 
 
-def _stranger(device: DeviceReading, ours: Ours) -> Stranger | None:
-    listed = device.processes or ()
-    others = [process for process in listed if not is_ours(process, ours)]
-    computing = [process for process in others if not process.is_graphics]
-    sizes = [process.memory_bytes for process in others]
-    known = sum(size for size in sizes if size is not None)
-    memory = None if computing and None in sizes else known
-    rest = _unexplained(device, ours)
-    if rest is not None:
-        memory = max(rest + known, memory or 0)
-    if not computing and not memory:
-        return None
-    names = [_named(process) for process in computing[:_NAMED]]
-    if len(computing) > _NAMED:
-        names.append(f"{len(computing) - _NAMED} more")
-    return Stranger(device.id, memory, tuple(names))
+def memory_taken(readings: Readings, ours: Ours) -> dict[str, int]:
+    """Returns the memory that is gone on each device though no stranger computes there, in bytes.
+
+    That is what draws, and what no driver puts a name to, as in WSL; devices without any are left out.
+    """
+    found: dict[str, int] = {}
+    for device in readings.devices:
+        drawing = sum(item.memory_bytes or 0 for item in _others(device, ours) if item.is_graphics)
+        if taken := drawing + _unexplained(device, ours):
+            found[device.id] = taken
+    return found
 
 
-def _unexplained(device: DeviceReading, ours: Ours) -> int | None:
-    """Returns the memory that no process accounts for, where it is none of ours; None if that is not much."""
+def _others(device: DeviceReading, ours: Ours) -> list[GpuProcess]:
+    return [process for process in device.processes or () if not is_ours(process, ours)]
+
+
+def _sum(processes: list[GpuProcess]) -> int | None:
+    sizes = [process.memory_bytes for process in processes]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def _names(processes: list[GpuProcess]) -> tuple[str, ...]:
+    names = [_named(process) for process in processes[:_NAMED]]
+    if len(processes) > _NAMED:
+        names.append(f"{len(processes) - _NAMED} more")
+    return tuple(names)
+
+
+def _unexplained(device: DeviceReading, ours: Ours) -> int:
+    """Returns the memory that no process accounts for, where it is none of ours; 0 if that is not much."""
     if device.used_bytes is None or device.has_host_memory or device.id in ours.device_ids:
-        return None
+        return 0
     rest = device.used_bytes - sum(process.memory_bytes or 0 for process in device.processes or ())
-    return rest if rest > _UNEXPLAINED_BYTES else None
+    return rest if rest > _UNEXPLAINED_BYTES else 0
 
 
 def _named(process: GpuProcess) -> str:

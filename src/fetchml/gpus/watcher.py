@@ -14,7 +14,7 @@ from fetchml.gpus.discover import Overrides
 from fetchml.gpus.inventory import Inventory, inventory_of
 from fetchml.gpus.prober import DEADLINE_S, Prober, has_devices
 from fetchml.gpus.readings import Readings
-from fetchml.gpus.strangers import Ours, strangers
+from fetchml.gpus.strangers import Ours, memory_taken, strangers
 from fetchml.models.resources import Device
 
 _EVERY_S = 5.0
@@ -48,6 +48,8 @@ class Latest:
     inventory: Inventory = field(default_factory=Inventory)
     """The devices that are offered; one that vanished stays, and is suspended."""
     strangers: tuple[Stranger, ...] = ()
+    memory_taken: dict[str, int] = field(default_factory=dict[str, int])
+    """Memory of devices that is gone though no stranger computes there, by id, in bytes."""
     suspended: dict[str, str] = field(default_factory=dict[str, str])
     """Devices on which nothing may be started now, by id, with the reason in words."""
     readings: Readings = field(default_factory=Readings)
@@ -155,9 +157,11 @@ class DeviceWatch:
         self._known |= {item.id: item for item in found.devices if not (has_card and item.id in integrated)}
         whole = replace(found, devices=tuple(self._known.values()))
         inventory = self._overrides.apply(lambda _: whole)
+        ours = self._ours()
         return Latest(
             inventory,
-            strangers(readings, self._ours()),
+            strangers(readings, ours),
+            memory_taken(readings, ours),
             _suspended([item.id for item in inventory.devices if item.id in self._known], found, readings),
             readings,
             self._clock(),

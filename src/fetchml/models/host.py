@@ -5,12 +5,15 @@ import os
 import socket
 from pathlib import Path
 
+HOST_NAME_VARIABLE = "FETCHML_HOST_NAME"
+"""Gives this host another name than the system's, where several of a lab would have the same."""
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def host_name() -> str:
-    """Returns the name of this host."""
-    return socket.gethostname() or "localhost"
+    """Returns the name of this host in the lab."""
+    return os.environ.get(HOST_NAME_VARIABLE) or socket.gethostname() or "localhost"
 
 
 def total_memory_bytes() -> int:

@@ -16,9 +16,10 @@ from fetchml.models.base import Model, UtcTime
 from fetchml.models.dataset_record import DatasetRecord
 from fetchml.models.key import KeyId, PublicKey, Signature
 from fetchml.models.plan import EngineKind, Network, Sha256
+from fetchml.models.queueing import AttemptRecord, Queueing
 from fetchml.models.resources import Device, ResourceRequest, ResourceUse
 from fetchml.models.software import AcceleratorLibrary, PythonBuild, SettingRecord, SystemFacts
-from fetchml.models.status import EndReason, Status, transition
+from fetchml.models.status import EndReason, Status, attempt_of, transition
 
 MANIFEST_SCHEMA_VERSION = "1.0"
 
@@ -333,6 +334,16 @@ class RunManifest(Model):
     times: Times = Field(description="The moments of the run")
     exit_code: int | None = Field(default=None, description="Exit code of the payload")
     end_reason: EndReason | None = Field(default=None, description="How it ended; null until it has")
+    attempts: tuple[AttemptRecord, ...] = Field(
+        default=(),
+        exclude_if=lambda found: not found,
+        description="Attempts before the last one; left out if it was the first",
+    )
+    queueing: Queueing | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="Host asked for, retries, place in the queue; left out in older records",
+    )
     plan: PlanTrace = Field(description="Plan hash and trust")
     environment: Environment = Field(description="Software the run saw")
     hardware: Hardware | None = Field(default=None, description="Machine it was on; null until it was placed")
@@ -365,6 +376,15 @@ class RunManifest(Model):
         if expected != (self.times.started_at, self.times.ended_at, self.exit_code, self.end_reason):
             raise ValueError("times, exit_code and end_reason must repeat what status says")
         return self
+
+    @property
+    def attempt(self) -> int:
+        """The attempt the run is in or waits for, from 1."""
+        return attempt_of(self.status)
+
+    def is_over(self, attempt: int) -> bool:
+        """Tells whether nothing is left to do for an attempt: the run has ended, or another attempt follows it."""
+        return self.seal is not None or self.attempt > attempt
 
     def with_status(self, new: Status, **sections: object) -> "RunManifest":
         """Returns the manifest after a transition, with the sections that repeat the status kept in step.

@@ -61,10 +61,18 @@ def _failure(reason: EndReason) -> EndReason:
 
 
 class Queued(Model):
-    """Accepted and durable; nothing was started."""
+    """Accepted and durable; nothing of the attempt it waits for was started."""
 
     state: Literal[State.QUEUED] = State.QUEUED
-    since: UtcTime = Field(description="When the run was accepted")
+    since: UtcTime = Field(description="When the run was accepted, or put back after an attempt that failed")
+    attempt: int = Field(
+        default=1, ge=1, exclude_if=lambda n: n == 1, description="Attempt it waits for; left out for the first"
+    )
+    not_before: UtcTime | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="When that attempt may start; left out if it may now",
+    )
 
 
 class Preparing(Model):
@@ -160,11 +168,12 @@ Status = Annotated[
 _NEXT: dict[State, frozenset[State]] = {
     # A canceller that wins the claim ends a run that no worker has touched.
     State.QUEUED: frozenset({State.PREPARING, State.CANCELLED}),
-    # A new attempt starts from `preparing` again; a payload that never starts skips `running`.
+    # A payload that never starts skips `running`.
     State.PREPARING: frozenset({State.PREPARING, State.RUNNING, State.FINALIZING, State.REFUSED}),
     State.RUNNING: frozenset({State.FINALIZING, State.UNREACHABLE}),
     State.UNREACHABLE: frozenset({State.RUNNING, State.FINALIZING}),
-    State.FINALIZING: frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.PREPARING}),
+    # A new attempt waits for its turn again.
+    State.FINALIZING: frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.QUEUED}),
     State.COMPLETED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
@@ -184,13 +193,19 @@ def transition(current: Status, new: Status) -> Status:
             detail=f"from `{current.state}` it can become: {', '.join(sorted(_NEXT[current.state])) or 'nothing'}",
             code="bad-transition",
         )
-    before, after = getattr(current, "attempt", None), getattr(new, "attempt", None)
-    retries = new.state is State.PREPARING and current.state is not State.QUEUED
-    if before is not None and after != (before + 1 if retries and current.state is State.FINALIZING else before):
-        raise Conflict(f"attempt {after} cannot follow attempt {before} here", code="stale-attempt")
-    if not retries:
+    is_retry = new.state is State.QUEUED
+    nobody_had_it = isinstance(current, Queued) and isinstance(new, Cancelled)
+    before = attempt_of(current)
+    if new.attempt != before + is_retry and not nobody_had_it:
+        raise Conflict(f"attempt {new.attempt} cannot follow attempt {before} here", code="stale-attempt")
+    if not is_retry:
         _check_record(current, new)
     return new
+
+
+def attempt_of(status: Status) -> int:
+    """Returns the attempt a run is in or waits for, from 1; of a run that was cancelled before a start, the first."""
+    return status.attempt or 1
 
 
 def _check_record(current: Status, new: Status) -> None:

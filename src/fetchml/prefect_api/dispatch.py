@@ -4,6 +4,7 @@ All of it can be made again at any time and making it twice changes nothing; the
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -14,6 +15,7 @@ from fetchml.errors import Conflict, NotFound
 from fetchml.models.ids import idempotency_key
 from fetchml.models.manifest import RunManifest
 from fetchml.models.plan import Plan
+from fetchml.models.status import Queued
 from fetchml.prefect_api.client import PrefectClient
 
 POOL_TYPE = "fetchml"
@@ -55,7 +57,9 @@ class Dispatcher:
             attempt: Number of the attempt.
             store_id: Marks whose run it is: several stores may share one server.
         """
-        identity = manifest.identity
+        identity, status = manifest.identity, manifest.status
+        due = status.not_before if isinstance(status, Queued) else None
+        scheduled = max(datetime.now(UTC), due or datetime.now(UTC))
         answer = self.client.post(
             f"/deployments/{self.deployment_id}/create_flow_run",
             {
@@ -64,10 +68,16 @@ class Dispatcher:
                 "idempotency_key": idempotency_key(identity.run_id, attempt),
                 "work_queue_name": queue_name(identity.priority),
                 "tags": [store_tag(store_id), *_tags(manifest, attempt)],
-                "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}},
+                "state": {"type": "SCHEDULED", "state_details": {"scheduled_time": scheduled.isoformat()}},
             },
         )
         return str(answer["id"])
+
+
+def attempt_of(flow_run: Mapping[str, Any]) -> int:
+    """Returns the attempt that a flow run is for; one that was made by hand counts as the first."""
+    _, _, number = str(flow_run.get("idempotency_key") or "").rpartition(":")
+    return int(number) if number.isdecimal() else 1
 
 
 def connect(client: PrefectClient, pool: str) -> Dispatcher:

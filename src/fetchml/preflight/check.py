@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from fetchml.admission.decide import Resource, fits_never
+from fetchml.admission.decide import fits_never
+from fetchml.admission.lab import HostState
+from fetchml.admission.needs import Needs
+from fetchml.admission.reasons import Blocker
 from fetchml.models.dataset import mount_fault, overlaps, variable_of
 from fetchml.models.manifest import ReproPolicy
 from fetchml.models.plan import (
@@ -25,6 +28,7 @@ from fetchml.models.plan import (
 from fetchml.models.resources import Device, GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import format_size
 
+_AMOUNTS = (Blocker.CPUS, Blocker.MEMORY, Blocker.DISK)
 _ADD_MANIFEST = "add one (`uv lock`, or `pip freeze > requirements.txt`)"
 
 
@@ -244,12 +248,6 @@ def _gpu_fault(request: ResourceRequest, capacity: HostCapacity) -> Fault:
 
 def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
     faults: list[Fault] = []
-    if 0 < request.gpus < 1:
-        faults.append(
-            Fault(
-                "gpus", "a whole number of GPUs", f"{request.gpus:g}", "shares of a GPU are not placed yet; ask for 1"
-            )
-        )
     about_devices = {
         "gpu_memory": request.gpu_memory_bytes or request.gpu_memory_max_bytes,
         "gpu_model": request.gpu_model,
@@ -260,18 +258,24 @@ def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
                 Fault(check_id, "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
             )
     faults += _passing_faults(facts, request)
-    for reason in fits_never(request, facts.capacity):
-        if reason.resource is Resource.GPUS:
-            faults.append(_gpu_fault(request, facts.capacity))
+    reasons = fits_never(Needs.of(request), [HostState(facts.capacity)])
+    for reason in reasons:
+        if reason.blocker.is_about_gpus:
             continue
-        needed = format_size(int(reason.needed)) if reason.resource == "memory" else f"{reason.needed:g}"
-        has = format_size(int(reason.available)) if reason.resource == "memory" else f"{reason.available:g}"
+        if reason.blocker not in _AMOUNTS:
+            faults.append(Fault("resources.host", "a host that can run it", str(reason), "ask for another host"))
+            continue
+        is_size = reason.blocker is not Blocker.CPUS
+        needed = format_size(int(reason.needed)) if is_size else f"{reason.needed:g}"
+        has = format_size(int(reason.available)) if is_size else f"{reason.available:g}"
         faults.append(
             Fault(
-                f"resources.{reason.resource}",
+                f"resources.{reason.blocker}",
                 f"at most the {has} that host `{facts.capacity.host}` has",
                 needed,
-                f"ask for less with `--{reason.resource}`",
+                f"ask for less with `--{reason.blocker}`",
             )
         )
+    if any(reason.blocker.is_about_gpus for reason in reasons):
+        faults.append(_gpu_fault(request, facts.capacity))
     return faults

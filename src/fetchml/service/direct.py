@@ -1,13 +1,13 @@
 """Runs an accepted run at once, in this process, without Prefect: the execution mode `direct`."""
 
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from fetchml.archive.copier import copies_runs, start_copying
 from fetchml.config.settings import Settings
 from fetchml.errors import Conflict, FetchmlError
 from fetchml.execution.attempt import Attempt
-from fetchml.execution.cancel import FIRST_ATTEMPT
+from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import run_claim
 from fetchml.execution.driver import Driver
 from fetchml.execution.output import Listener
@@ -17,6 +17,7 @@ from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
 from fetchml.models.host import user_name
 from fetchml.models.manifest import RunManifest
+from fetchml.models.status import Queued
 from fetchml.service.engines import engine_maker
 
 
@@ -32,24 +33,43 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
         Conflict: A worker has taken the run.
     """
     home = Home(settings)
-    plan = home.store.read_plan(run_id)
-    discovery = discover(disk=home.path)
-    device_ids = tuple(device.id for device in discovery.capacity.devices[: int(plan.resources.gpus)])
-    claim = run_claim(plan, run_id, FIRST_ATTEMPT, worker="direct", now=datetime.now(UTC), device_ids=device_ids)
-    if not home.store.claim(claim):
-        raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
-    driver = Driver(home, discovery, listener, engines=engine_maker(settings))
-    with owning(home.store.folder(run_id).attempt(FIRST_ATTEMPT)):
-        try:
-            manifest = Attempt(driver, claim).execute()
-        except KeyboardInterrupt:
-            # Nobody else would ever end it.
-            by = user_name()
-            home.store.request_cancel(run_id, CancelRequest(by=by, at=driver.now(), reason="interrupted"))
-            state = Attempt(driver, claim).execute().status.state
-            raise KeyboardInterrupt(f"interrupted; the run is {state}") from None
+    driver = Driver(home, discover(disk=home.path), listener, engines=engine_maker(settings))
+    manifest = home.store.read_manifest(run_id)
+    try:
+        while manifest.seal is None:
+            manifest = _attempt(driver, manifest)
+    except KeyboardInterrupt:
+        # Nobody else would ever end it.
+        raise KeyboardInterrupt(f"interrupted; the run is {_cancel(driver, run_id).status.state}") from None
     _copy(home)
     return manifest
+
+
+def _attempt(driver: Driver, manifest: RunManifest) -> RunManifest:
+    """Carries out the attempt a run waits for, once it is due."""
+    store, run_id, status = driver.home.store, manifest.identity.run_id, manifest.status
+    if isinstance(status, Queued) and status.not_before is not None:
+        time.sleep(max(0.0, (status.not_before - driver.now()).total_seconds()))
+    plan = store.read_plan(run_id)
+    device_ids = tuple(device.id for device in driver.discovery.capacity.devices[: int(plan.resources.gpus)])
+    claim = run_claim(plan, run_id, manifest.attempt, worker="direct", now=driver.now(), device_ids=device_ids)
+    if not store.claim(claim):
+        raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
+    with owning(store.folder(run_id).attempt(manifest.attempt)):
+        return Attempt(driver, claim).execute()
+
+
+def _cancel(driver: Driver, run_id: str) -> RunManifest:
+    """Ends a run whose user has interrupted it."""
+    store, by = driver.home.store, user_name()
+    store.request_cancel(run_id, CancelRequest(by=by, at=driver.now(), reason="interrupted"))
+    ended = cancel_unstarted(store, run_id, by, driver.now, driver.home.keys.signer)
+    if ended is not None:
+        return ended
+    claim = store.read_claim(run_id, store.read_manifest(run_id).attempt)
+    assert claim is not None  # whoever could not cancel it has claimed it  # noqa: S101
+    with owning(store.folder(run_id).attempt(claim.attempt)):
+        return Attempt(driver, claim).execute()
 
 
 def _copy(home: Home) -> None:

@@ -10,7 +10,6 @@ from fetchml.daemons.server import PrivateServer
 from fetchml.daemons.waiting import read_api_url
 from fetchml.daemons.wake import LOOK, REPAIR, wake
 from fetchml.errors import FetchmlError, NotFound
-from fetchml.execution.cancel import FIRST_ATTEMPT
 from fetchml.home import Home
 from fetchml.models.plan import Plan
 from fetchml.prefect_api.client import PrefectClient
@@ -52,13 +51,13 @@ def _create(settings: Settings, home: Home, api_url: str, run_id: str, plan: Pla
             dispatcher = remembered_dispatcher(settings, client)
             if dispatcher is not None:
                 try:
-                    dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT, home.store_id)
+                    dispatcher.create_flow_run(manifest, plan, manifest.attempt, home.store_id)
                     return True
                 except NotFound:
                     pass  # the server was reset since
             dispatcher = bootstrap(client, settings.prefect_pool)
             remember_dispatcher(settings, dispatcher)
-            dispatcher.create_flow_run(manifest, plan, FIRST_ATTEMPT, home.store_id)
+            dispatcher.create_flow_run(manifest, plan, manifest.attempt, home.store_id)
         except FetchmlError:
             return False
     return True

@@ -13,33 +13,45 @@ from fetchml.store.index import RunIndex
 
 _CHUNK = 64 * 1024
 _POLL_S = 0.1
-_FIRST_ATTEMPT = 1
 
 
-def logs(settings: Settings, target: str, *, follow: bool, tail: int | None) -> Iterator[bytes]:
-    """Yields the output of a run, byte for byte.
+def logs(
+    settings: Settings, target: str, *, follow: bool, tail: int | None, attempt: int | None = None
+) -> Iterator[bytes]:
+    """Yields the output of a run's latest attempt, byte for byte.
 
     Args:
         settings: The settings of this call.
         target: A run as `select` understands it.
-        follow: Go on until the run has ended.
+        follow: Go on until the run has ended, with the attempts that follow.
         tail: Lines from the end to begin with; None begins at the beginning.
+        attempt: Number of one attempt to show; None: the latest.
 
     Raises:
-        NotFound: There is no such run.
+        NotFound: There is no such run, or it had no such attempt.
     """
     store = DirectoryRunStore(settings.store)
     run_id = select(RunIndex(settings.store).rows(), target).run_id
-    path = store.folder(run_id).attempt(_FIRST_ATTEMPT).output
+    folder = store.folder(run_id)
+    latest = store.read_manifest(run_id).attempt
+    if attempt is not None and not 1 <= attempt <= latest:
+        raise NotFound(f"run `{run_id}` had no attempt {attempt}", detail=f"the latest is {latest}", code="no-attempt")
+    number = attempt or latest
+    if not follow and attempt is None and not durable.exists(folder.attempt(latest).output):
+        number = max(1, latest - 1)  # it waits for its next attempt: what the one before printed says why
 
-    def ended() -> bool:
-        return store.read_manifest(run_id).seal is not None
+    def is_over() -> bool:
+        return store.read_manifest(run_id).is_over(number)
 
-    if not durable.exists(path) and not follow and not ended():
+    path = folder.attempt(number).output
+    if not durable.exists(path) and not follow and not is_over():
         raise NotFound(
             f"run `{run_id}` has printed nothing yet", hint="`fetchml logs --follow` waits for it", code="no-output"
         )
-    yield from _read(path, follow=follow, tail=tail, ended=ended)
+    yield from _read(path, follow=follow, tail=tail, ended=is_over)
+    while follow and attempt is None and store.read_manifest(run_id).seal is None:
+        number += 1
+        yield from _read(folder.attempt(number).output, follow=True, tail=None, ended=is_over)
 
 
 def _read(path: Path, *, follow: bool, tail: int | None, ended: Callable[[], bool]) -> Iterator[bytes]:

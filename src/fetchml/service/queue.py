@@ -26,8 +26,9 @@ from fetchml.models.manifest import (
     Times,
 )
 from fetchml.models.plan import Plan
+from fetchml.models.queueing import Queueing
 from fetchml.models.resources import HostCapacity
-from fetchml.models.status import Queued
+from fetchml.models.status import EndReason, Queued
 from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
 from fetchml.service.command import Words
@@ -184,6 +185,12 @@ def _manifest(
             git=git,
             fetchml=fetchml.__version__,
             settings=settings_record(configuration),
+        ),
+        queueing=Queueing(
+            host=settings.host,
+            max_retries=settings.retries_max,
+            retry_on=tuple(EndReason(word) for word in settings.retries_on),
+            backoff_s=settings.retries_backoff,
         ),
         resources=Resources(requested=plan.resources),
         warnings=resolved.snapshot.notes,

@@ -63,6 +63,24 @@ class AttemptFolder:
         return self.path / "inbox"
 
     @property
+    def results(self) -> Path:
+        """What it had written to its results, if another attempt followed it."""
+        return self.path / "results"
+
+    @property
+    def record(self) -> tuple[Path, ...]:
+        """The files that a sealed manifest lists, as far as they exist."""
+        return (
+            self.claim,
+            self.container,
+            self.ended,
+            self.build_log,
+            self.output,
+            self.output_index,
+            self.metrics,
+        )
+
+    @property
     def owner_lock(self) -> Path:
         """Locked by the process that drives the attempt, for as long as it lives."""
         return self.path / "owner.lock"

@@ -18,7 +18,7 @@ from fetchml.models.ids import is_run_id
 
 FINAL = ("completed", "failed", "cancelled", "refused")
 _STATES = (*FINAL, "queued", "preparing", "running", "finalizing", "unreachable")
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ class RunRow:
     gpus: float
     data_changed: int = 0
     """Datasets that changed while the run had them."""
+    attempt: int = 1
+    """Attempt the run is in, waits for, or ended with."""
+    max_retries: int = 0
+    is_dead: int = 0
+    """1 if it ended in a way that is tried again, and had no attempt left."""
+    parent_run: str | None = None
+    not_before: str | None = None
+    """When the attempt it waits for may start."""
 
     @property
     def is_final(self) -> bool:
@@ -61,8 +69,8 @@ _BEYOND_REPAIR = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_
 
 _TYPES = (
     (str, ("run_id", "stamp", "name", "state", "user", "queued_at", "tags", "command")),
-    (str | None, ("started_at", "ended_at", "end_reason", "engine", "host", "group")),
-    (int, ("priority", "data_changed")),
+    (str | None, ("started_at", "ended_at", "end_reason", "engine", "host", "group", "parent_run", "not_before")),
+    (int, ("priority", "data_changed", "attempt", "max_retries", "is_dead")),
     (int | None, ("exit_code",)),
     (int | float, ("gpus",)),
 )
@@ -173,11 +181,12 @@ def stamp_of(path: Path) -> str:
 def _row(stamp: str, manifest: dict[str, Any]) -> RunRow:
     identity, times = manifest["identity"], manifest["times"]
     sandbox, placement, data = manifest.get("sandbox"), manifest.get("placement"), manifest.get("datasets", ())
+    status, queueing = manifest["status"], manifest.get("queueing")
     return RunRow(
         run_id=identity["run_id"],
         stamp=stamp,
         name=identity["name"],
-        state=manifest["status"]["state"],
+        state=status["state"],
         user=identity["user"],
         priority=identity["priority"],
         queued_at=times["queued_at"],
@@ -192,6 +201,11 @@ def _row(stamp: str, manifest: dict[str, Any]) -> RunRow:
         command=json.dumps(manifest["command"]["argv"]),
         gpus=manifest["resources"]["requested"]["gpus"],
         data_changed=sum(_has_changed(item) for item in data),
+        attempt=status.get("attempt") or 1,
+        max_retries=queueing["max_retries"] if queueing else 0,
+        is_dead=int(status["state"] == "failed" and bool(queueing) and status["end_reason"] in queueing["retry_on"]),
+        parent_run=identity["parent_run"],
+        not_before=status.get("not_before"),
     )
 
 

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fetchml.admission.decide import Admit, Holding, Pending, Refuse, Wait, decide
+from fetchml.admission.decide import Admit, Part, Refuse, Wait, decide
+from fetchml.admission.lab import Holding, HostState, Lab, Pending
+from fetchml.admission.policy import Policy
 from fetchml.daemons.worker import Waiting
 from fetchml.errors import NotFound
-from fetchml.execution.cancel import FIRST_ATTEMPT, cancel_unstarted
+from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import run_claim
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
-from fetchml.models.resources import HostCapacity
-from fetchml.models.status import State
+from fetchml.models.resources import DeviceShare, HostCapacity
+from fetchml.models.status import Queued
 from fetchml.store.index import RunIndex
 
 
@@ -79,7 +81,7 @@ class Placer:
         """
         found: list[Claim] = []
         for row in RunIndex(self._home.store.root).unfinished():
-            claim = self._home.store.read_claim(row.run_id, FIRST_ATTEMPT)
+            claim = self._home.store.read_claim(row.run_id, row.attempt)
             if claim is None:
                 continue
             if claim.kind is ClaimKind.CANCEL:
@@ -113,17 +115,18 @@ class Placer:
                 pending.append(found)
         self._known = {item.run_id: item for item in pending}
         with self._lock:
-            holding = [Holding(c.run_id, c.cpus, c.memory_bytes, c.device_ids) for c in self._claims.values()]
+            holding = tuple(self._holding(claim) for claim in self._claims.values())
+        lab = Lab((HostState(self._capacity),), holding)
         admitted: list[Admit] = []
         waiting: dict[str, Waiting] = {}
-        for decision in decide(pending, holding, self._capacity):
+        for decision in decide(pending, lab, Policy(), datetime.now(UTC)):
             match decision:
                 case Admit():
                     admitted.append(decision)
                 case Refuse(run_id, _):
                     # It starts all the same: the attempt's own preflight refuses it, with a complete record.
-                    admitted.append(Admit(run_id, ()))
-                case Wait(run_id, position, reasons):
+                    admitted.append(Admit(run_id, (Part(self._capacity.host),)))
+                case Wait(run_id=run_id, position=position, reasons=reasons):
                     waiting[run_id] = Waiting(position=position, reasons=tuple(str(reason) for reason in reasons))
         with self._lock:
             changed = freed or bool(admitted) or waiting != self._waiting
@@ -142,10 +145,10 @@ class Placer:
         claim = run_claim(
             store.read_plan(admit.run_id),
             admit.run_id,
-            FIRST_ATTEMPT,
+            store.read_manifest(admit.run_id).attempt,
             worker=self._worker,
             now=datetime.now(UTC),
-            device_ids=admit.device_ids,
+            device_ids=tuple(share.device_id for part in admit.parts for share in part.shares),
             flow_run_id=flow_run_id,
             waited_for=waited,
         )
@@ -156,21 +159,27 @@ class Placer:
             self._claims[admit.run_id] = claim
         return claim
 
+    def _holding(self, claim: Claim) -> Holding:
+        """Returns what a claim holds; a claim names whole devices."""
+        shares = tuple(DeviceShare(device_id=device_id, share=1) for device_id in claim.device_ids)
+        return Holding(claim.run_id, self._capacity.host, claim.cpus, claim.memory_bytes, shares)
+
     def _pending(self, run_id: str) -> Pending | None:
         """Returns the request of a run if it waits."""
         known = self._known.get(run_id)
         if known is not None:
             return known
         manifest = self._home.store.read_manifest(run_id)
-        if manifest.status.state is not State.QUEUED:
+        status = manifest.status
+        if not isinstance(status, Queued) or (status.not_before or datetime.now(UTC)) > datetime.now(UTC):
             return None
         return Pending(run_id, manifest.identity.priority, manifest.times.queued_at, manifest.resources.requested)
 
     def _release_sealed(self) -> bool:
-        """Frees what sealed runs held: their processes still talk to Prefect, which needs no device."""
+        """Frees what attempts held that are over: their processes still talk to Prefect, which needs no device."""
         with self._lock:
-            held = list(self._claims)
-        sealed = [run_id for run_id in held if self._home.store.read_manifest(run_id).seal is not None]
-        for run_id in sealed:
-            self.release(run_id)
-        return bool(sealed)
+            held = list(self._claims.values())
+        over = [claim for claim in held if self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)]
+        for claim in over:
+            self.release(claim.run_id)
+        return bool(over)

@@ -7,7 +7,6 @@ processes and their containers running, and the next one adopts them.
 
 import asyncio
 import os
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from fetchml.errors import Conflict, FetchmlError
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import Claim
+from fetchml.models.host import host_name
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
 from fetchml.worker.copies import keep_copying
 from fetchml.worker.placement import Placer
@@ -76,7 +76,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     _logo_url = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["name"] = kwargs.get("name") or f"fetchml-{socket.gethostname()}"
+        kwargs["name"] = kwargs.get("name") or f"fetchml-{host_name()}"
         super().__init__(*args, **kwargs)
         self._own_tasks: set[asyncio.Task[None]] = set()
         self._poll_lock = asyncio.Lock()

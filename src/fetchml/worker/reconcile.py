@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from fetchml.errors import Conflict, FetchmlError, NotFound
-from fetchml.execution.cancel import BY_PREFECT, FIRST_ATTEMPT, cancel_unstarted
+from fetchml.execution.cancel import BY_PREFECT, cancel_unstarted
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
 from fetchml.models.manifest import RunManifest
 from fetchml.models.status import State
 from fetchml.prefect_api.client import PrefectClient
-from fetchml.prefect_api.dispatch import Dispatcher, bootstrap, store_tag
+from fetchml.prefect_api.dispatch import Dispatcher, attempt_of, bootstrap, store_tag
 from fetchml.store.index import RunIndex, RunRow
 
 _PAGE = 200
@@ -61,10 +61,10 @@ class Reconciler:
                 self._dispatcher = bootstrap(client, self._pool)
                 whole = True
             dispatcher = Dispatcher(client, self._pool, self._dispatcher.deployment_id)
-            live = {str(run["name"]): run for run in self._flow_runs(dispatcher, _LIVE if whole else ("CANCELLING",))}
-            for run in live.values():
+            live = list(self._flow_runs(dispatcher, _LIVE if whole else ("CANCELLING",)))
+            for run in live:
                 self._compare(dispatcher, run)
-            return self._dispatch(dispatcher, set(live)) if whole else False
+            return self._dispatch(dispatcher, {_key(run) for run in live}) if whole else False
         except NotFound:
             self._dispatcher = None  # the deployment is gone: the server was reset
             return False
@@ -80,20 +80,22 @@ class Reconciler:
         except FetchmlError as error:
             self._logger.warning("%s", str(error).replace("\n", "; "))
             return
-        if manifest.seal is not None:
+        attempt = attempt_of(flow_run)
+        if manifest.is_over(attempt):
             self._close(dispatcher, flow_run, manifest)
         elif flow_run["state_type"] == "CANCELLING":
             self._cancel(run_id, manifest)
         elif flow_run["state_type"] == "PENDING" and manifest.status.state is State.QUEUED:
             since = datetime.now(UTC) - datetime.fromisoformat(flow_run["state"]["timestamp"])
-            if since.total_seconds() > _PENDING_FOR_LONG_S and not self._is_claimed(run_id):
+            if since.total_seconds() > _PENDING_FOR_LONG_S and not self._is_claimed(run_id, attempt):
                 self._reschedule(dispatcher, flow_run)
 
     def _close(self, dispatcher: Dispatcher, flow_run: dict[str, Any], manifest: RunManifest) -> None:
-        if manifest.prefect is not None and manifest.prefect.flow_run_id != flow_run["id"]:
+        attempt, carried_out_by = attempt_of(flow_run), manifest.prefect
+        if attempt == manifest.attempt and carried_out_by and carried_out_by.flow_run_id != flow_run["id"]:
             state: dict[str, object] = {"type": "CANCELLED", "message": "another flow run carried this run out"}
         else:
-            state = state_of(manifest)
+            state = state_of(manifest, attempt)
         dispatcher.client.post(f"/flow_runs/{flow_run['id']}/set_state", {"state": state, "force": True})
         self.repairs += 1
         self._logger.info("closed the flow run of %s as %s", flow_run["name"], state["type"])
@@ -110,22 +112,22 @@ class Reconciler:
         if manifest.status.state is State.QUEUED:
             cancel_unstarted(self._home.store, run_id, BY_PREFECT, lambda: datetime.now(UTC), self._home.keys.signer)
 
-    def _dispatch(self, dispatcher: Dispatcher, live: set[str]) -> bool:
+    def _dispatch(self, dispatcher: Dispatcher, live: set[tuple[str, int]]) -> bool:
         """Creates or revives the flow runs of queued runs that have no live one."""
         rows = RunIndex(self._home.store.root).unfinished()
-        missing = [row for row in rows if row.state == State.QUEUED and row.run_id not in live]
-        ended = {str(run["name"]): run for run in self._named(dispatcher, [row.run_id for row in missing])}
+        missing = [row for row in rows if row.state == State.QUEUED and (row.run_id, row.attempt) not in live]
+        ended = {_key(run): run for run in self._named(dispatcher, [row.run_id for row in missing])}
         for row in missing:
-            if self._is_claimed(row.run_id):
+            if self._is_claimed(row.run_id, row.attempt):
                 continue  # taken a moment ago
-            self._revive(dispatcher, row, ended.get(row.run_id))
+            self._revive(dispatcher, row, ended.get((row.run_id, row.attempt)))
         return bool(missing)
 
     def _revive(self, dispatcher: Dispatcher, row: RunRow, flow_run: dict[str, Any] | None) -> None:
         store = self._home.store
         manifest = store.read_manifest(row.run_id)
         if flow_run is None:
-            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), FIRST_ATTEMPT, self._home.store_id)
+            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), row.attempt, self._home.store_id)
             self._logger.info("dispatched run %s", row.run_id)
         elif flow_run["state_type"] == "CANCELLED":
             self._cancel(row.run_id, manifest)
@@ -142,8 +144,8 @@ class Reconciler:
         self.repairs += 1
         self._logger.info("scheduled run %s again: Prefect had it as %s", flow_run["name"], flow_run["state_type"])
 
-    def _is_claimed(self, run_id: str) -> bool:
-        return self._home.store.read_claim(run_id, FIRST_ATTEMPT) is not None
+    def _is_claimed(self, run_id: str, attempt: int) -> bool:
+        return self._home.store.read_claim(run_id, attempt) is not None
 
     def _flow_runs(self, dispatcher: Dispatcher, states: Iterable[str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -183,8 +185,17 @@ class Reconciler:
         return found
 
 
-def state_of(manifest: RunManifest) -> dict[str, object]:
-    """Returns the Prefect state that says how a sealed run ended."""
+def _key(flow_run: dict[str, Any]) -> tuple[str, int]:
+    """Returns which run and which attempt of it a flow run is for."""
+    return str(flow_run["name"]), attempt_of(flow_run)
+
+
+def state_of(manifest: RunManifest, attempt: int) -> dict[str, object]:
+    """Returns the Prefect state that says how an attempt ended that is over."""
+    for earlier in manifest.attempts:
+        if earlier.attempt == attempt:
+            message = f"{earlier.end_reason}: {earlier.summary}; another attempt follows"
+            return {"type": "FAILED", "name": "Retried", "message": message}
     summary = manifest.diagnosis.summary if manifest.diagnosis else str(manifest.status.state)
     match manifest.status.state:
         case State.COMPLETED:

@@ -1,4 +1,4 @@
-"""Tends runs: sees to it that each has a living flow process until its record is sealed."""
+"""Tends runs: sees to it that each has a living flow process until its attempt is over."""
 
 import asyncio
 import logging
@@ -43,10 +43,10 @@ class Tender:
         self._nursery.stop()
 
     async def tend(self, claim: Claim) -> None:
-        """Returns when the run is sealed, whatever dies in between."""
+        """Returns when the attempt is over, whatever dies in between: the run is sealed, or waits for another one."""
         folder = self._home.store.folder(claim.run_id).attempt(claim.attempt)
         pause = _FIRST_PAUSE_S
-        while not await asyncio.to_thread(self._is_sealed, claim.run_id):
+        while not await asyncio.to_thread(self._is_over, claim):
             if is_owned(folder):
                 # The process of an earlier worker: nobody tells us of its end but its lock.
                 await asyncio.sleep(_LOOK_S)
@@ -75,9 +75,9 @@ class Tender:
             future.set_result(code)
         self._on_release()
 
-    def _is_sealed(self, run_id: str) -> bool:
+    def _is_over(self, claim: Claim) -> bool:
         try:
-            return self._home.store.read_manifest(run_id).seal is not None
+            return self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)
         except FetchmlError as error:
             self._logger.warning("%s", error)
             return False

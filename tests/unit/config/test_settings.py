@@ -22,6 +22,7 @@ _IN_SECONDS = (
     "datasets.check_limit",
     "datasets.timeout",
     "datasets.cache.ttl",
+    "retries.backoff",
 )
 
 
@@ -33,6 +34,8 @@ def test_every_default_is_a_value_of_its_kind(key):
     kind = item.metadata["kind"]
     if item.default is None:
         assert kind.from_text("none") is None
+    elif isinstance(item.default, tuple):
+        assert kind.from_text(",".join(item.default)) == item.default
     elif isinstance(item.default, int) and key in _IN_SECONDS:
         assert kind.from_text(f"{item.default}s") == item.default
     else:

@@ -1,20 +1,32 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.admission.lab import Stranger
 from fetchml.gpus.readings import DeviceReading, GpuProcess, Readings
-from fetchml.gpus.strangers import Ours, strangers
+from fetchml.gpus.strangers import Ours, memory_taken, strangers
 from fetchml.models.units import GIB, MIB
 
 RUN = "2026-11-20_k3f9q2"
 OURS = Ours(run_ids=frozenset({RUN}))
 
 
-def seen(*processes: GpuProcess, ours: Ours = OURS, **facts: object) -> tuple[Stranger, ...]:
+def reading(*processes: GpuProcess, **facts: object) -> Readings:
     used = sum(process.memory_bytes or 0 for process in processes)
-    device = DeviceReading("GPU-a", "nvidia", **{"used_bytes": used, "processes": processes, **facts})  # pyright: ignore[reportArgumentType]
-    return strangers(Readings((device,)), ours)
+    known: dict[str, Any] = {"used_bytes": used, "processes": processes, **facts}
+    return Readings((DeviceReading("GPU-a", "nvidia", **known),))
+
+
+def seen(*processes: GpuProcess, ours: Ours = OURS, **facts: object) -> tuple[Stranger, ...]:
+    return strangers(reading(*processes, **facts), ours)
+
+
+def taken(*processes: GpuProcess, ours: Ours = OURS, **facts: object) -> int:
+    found = memory_taken(reading(*processes, **facts), ours)
+    assert found.keys() <= {"GPU-a"}
+    return found.get("GPU-a", 0)
 
 
 def test_a_process_of_somebody_else_is_named_with_its_owner_and_its_memory():
@@ -46,24 +58,26 @@ def test_a_run_of_another_store_or_one_that_has_ended_is_a_stranger():
 
 
 def test_a_desktop_takes_memory_and_keeps_nobody_from_computing():
-    assert seen(GpuProcess(5, 900 * MIB, is_graphics=True)) == (Stranger("GPU-a", 900 * MIB),)
-    assert seen(GpuProcess(5, 0, is_graphics=True)) == ()
+    desktop = GpuProcess(5, 900 * MIB, is_graphics=True)
+    assert (seen(desktop), taken(desktop)) == ((), 900 * MIB)
+    assert taken(GpuProcess(5, 0, is_graphics=True)) == 0
 
 
-def test_memory_that_nobody_accounts_for_is_a_strangers():
-    assert seen(used_bytes=3 * GIB) == (Stranger("GPU-a", 3 * GIB),)
-    assert seen(used_bytes=3 * GIB, processes=None) == (Stranger("GPU-a", 3 * GIB),)
-    assert seen(GpuProcess(5, GIB, run_id=RUN), used_bytes=3 * GIB) == (Stranger("GPU-a", 2 * GIB),)
+def test_memory_that_nobody_accounts_for_is_gone():
+    assert taken(used_bytes=3 * GIB) == 3 * GIB
+    assert taken(used_bytes=3 * GIB, processes=None) == 3 * GIB
+    assert taken(GpuProcess(5, GIB, run_id=RUN), used_bytes=3 * GIB) == 2 * GIB
+    assert taken(GpuProcess(9, GIB), used_bytes=3 * GIB) == 2 * GIB
 
 
 def test_memory_that_nobody_accounts_for_is_ours_where_a_run_holds_the_device():
     holding = Ours(run_ids=frozenset({RUN}), device_ids=frozenset({"GPU-a"}))
-    assert seen(used_bytes=30 * GIB, ours=holding) == ()
+    assert taken(used_bytes=30 * GIB, ours=holding) == 0
     assert seen(GpuProcess(9, GIB), used_bytes=30 * GIB, ours=holding)[0].memory_bytes == GIB
 
 
 def test_what_a_driver_keeps_for_itself_is_nobodys():
-    assert seen(used_bytes=400 * MIB) == ()
+    assert taken(used_bytes=400 * MIB) == 0
 
 
 def test_many_are_counted_and_the_first_named():
@@ -87,5 +101,6 @@ def test_many_are_counted_and_the_first_named():
 def test_whoever_computes_and_is_not_ours_is_always_seen(processes, used):
     computing = [item for item in processes if not item.is_graphics and item.run_id != RUN]
     found = seen(*processes, used_bytes=used)
-    assert bool(computing) == any(item.processes for item in found)
-    assert all(item.memory_bytes is None or item.memory_bytes >= 0 for item in found)
+    assert bool(computing) == bool(found)
+    assert all(item.processes and (item.memory_bytes is None or item.memory_bytes >= 0) for item in found)
+    assert taken(*processes, used_bytes=used) >= 0

@@ -37,7 +37,7 @@ def status(state: State, attempt: int = 1, started_at: datetime | None = START, 
     end = {"started_at": started_at, "ended_at": END, "attempt": attempt}
     match state:
         case State.QUEUED:
-            return Queued(since=START)
+            return Queued(since=START, attempt=attempt)
         case State.PREPARING:
             return Preparing(since=START, **on)
         case State.RUNNING:
@@ -61,7 +61,7 @@ NEXT = {
     State.PREPARING: {State.PREPARING, State.RUNNING, State.FINALIZING, State.REFUSED},
     State.RUNNING: {State.FINALIZING, State.UNREACHABLE},
     State.UNREACHABLE: {State.RUNNING, State.FINALIZING},
-    State.FINALIZING: {State.COMPLETED, State.FAILED, State.CANCELLED, State.PREPARING},
+    State.FINALIZING: {State.COMPLETED, State.FAILED, State.CANCELLED, State.QUEUED},
     State.COMPLETED: set(),
     State.FAILED: set(),
     State.CANCELLED: set(),
@@ -77,7 +77,7 @@ def test_the_table_covers_every_pair_of_states():
 
 @pytest.mark.parametrize(("before", "after"), LEGAL)
 def test_a_step_of_the_life_cycle_is_taken(before, after):
-    new_attempt = (before, after) == (State.FINALIZING, State.PREPARING)
+    new_attempt = (before, after) == (State.FINALIZING, State.QUEUED)
     new = status(after, attempt=2 if new_attempt else 1, started_at=None if before is State.QUEUED else START)
     assert transition(status(before), new) is new
 
@@ -103,7 +103,7 @@ def test_nothing_follows_a_final_state():
         (before, after, attempt)
         for before, after in LEGAL
         for attempt in (1, 2, 3, 4)
-        if before is not State.QUEUED and attempt != (3 if (before, after) == ("finalizing", "preparing") else 2)
+        if (before, after) != ("queued", "cancelled") and attempt != (3 if after is State.QUEUED else 2)
     ],
 )
 def test_an_attempt_is_only_followed_by_itself_or_by_the_next_after_its_end(before, after, attempt):
@@ -148,7 +148,8 @@ def test_a_run_cannot_end_before_it_started(after):
 
 
 def test_a_new_attempt_has_a_start_of_its_own():
-    preparing = transition(status(State.FINALIZING), status(State.PREPARING, attempt=2))
+    queued = transition(status(State.FINALIZING), status(State.QUEUED, attempt=2))
+    preparing = transition(queued, status(State.PREPARING, attempt=2))
     running = transition(preparing, status(State.RUNNING, attempt=2, started_at=LATER))
     assert running.started_at == LATER
 
@@ -231,6 +232,6 @@ def test_no_sequence_of_steps_leaves_a_final_state_or_moves_a_start(steps):
         started, attempt = getattr(current, "started_at", None), getattr(current, "attempt", None)
         if started is not None and new.attempt == attempt:
             assert new.started_at == started
-        if attempt is not None:
+        if not isinstance(current, Queued):
             assert new.attempt in (attempt, attempt + 1)
         current = new

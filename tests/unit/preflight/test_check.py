@@ -52,7 +52,6 @@ def test_a_plan_without_a_fault_may_run():
         (make_container_plan(), {"image_digest": "sha256:" + "2b" * 32}, "image"),
         (make_container_plan(), {"image_digest": ""}, "image"),
         (make_plan(network=Network.NONE), {}, "network"),
-        (requesting(gpus=0.5), {}, "gpus"),
         (requesting(gpu_memory_bytes=GIB), {}, "gpu_memory"),
         (requesting(gpu_memory_max_bytes=GIB), {}, "gpu_memory"),
         (requesting(gpu_model="A100"), {}, "gpu_model"),
@@ -81,6 +80,7 @@ def test_each_check_finds_its_fault(plan, facts, name):
         (make_container_plan(network=Network.NONE), {}),
         (requesting(gpus=1, gpu_memory_bytes=24 * GIB, gpu_vendor=GpuVendor.NVIDIA), {}),
         (requesting(cpus=8, memory_bytes=32 * GIB), {}),
+        (requesting(gpus=0.5), {}),
     ],
 )
 def test_what_was_not_looked_at_or_just_fits_is_no_fault(plan, facts):
@@ -104,7 +104,6 @@ def test_every_fault_is_found_at_once_and_in_a_fixed_order():
         "snapshot",
         "script",
         "workdir",
-        "gpus",
         "resources.cpus",
         "resources.memory",
         "resources.gpus",
