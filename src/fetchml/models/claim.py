@@ -37,7 +37,9 @@ class Claim(Model):
     disk_bytes: int = Field(default=0, ge=0, description="Disk space reserved, in bytes")
     device_ids: tuple[str, ...] = Field(default=(), description="GPUs reserved")
     shares: tuple[DeviceShare, ...] = Field(
-        default=(), description="How much of each; empty in older claims, which hold whole devices"
+        default=(),
+        exclude_if=lambda found: not found,
+        description="Part and memory of each GPU; left out if all of each is reserved",
     )
     flow_run_id: str | None = Field(default=None, description="Flow run the attempt belongs to")
     waited_for: tuple[str, ...] = Field(default=(), description="Last reasons the run waited, in words")

@@ -25,7 +25,7 @@ from fetchml.models.plan import (
     Network,
     Plan,
 )
-from fetchml.models.resources import GpuVendor, HostCapacity, ResourceRequest
+from fetchml.models.resources import Device, GpuVendor, HostCapacity, ResourceRequest
 from fetchml.models.units import format_size
 
 _AMOUNTS = (Blocker.CPUS, Blocker.MEMORY, Blocker.DISK)
@@ -212,8 +212,22 @@ def _place_faults(facts: Facts) -> Iterator[Fault]:
                 )
 
 
-def _has_nvidia(capacity: HostCapacity) -> bool:
-    return not capacity.devices or any(device.vendor is GpuVendor.NVIDIA for device in capacity.devices)
+def _is_passed(device: Device, engine: EngineKind) -> bool:
+    """Tells whether an engine can give a device to a container: by its files, or as Docker's request of NVIDIA's."""
+    return bool(device.nodes) or (device.vendor is GpuVendor.NVIDIA and engine is EngineKind.DOCKER)
+
+
+def _passing_faults(facts: Facts, request: ResourceRequest) -> Iterator[Fault]:
+    engine, devices = facts.engine, facts.capacity.devices
+    if not request.gpus or engine is None or not engine.isolates:
+        return
+    wanted = [device for device in devices if request.gpu_vendor in (None, GpuVendor.NONE, device.vendor)]
+    if wanted and not any(_is_passed(device, engine) for device in wanted):
+        vendors = " and ".join(sorted({str(device.vendor) for device in wanted}))
+        hint = "use `--engine process`"
+        if engine is EngineKind.PODMAN and any(_is_passed(device, EngineKind.DOCKER) for device in wanted):
+            hint = "use `--engine docker`"
+        yield Fault("gpus", f"GPUs that {engine} can pass to a container", f"only those of {vendors}", hint)
 
 
 def _gpu_fault(request: ResourceRequest, capacity: HostCapacity) -> Fault:
@@ -243,19 +257,7 @@ def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
             faults.append(
                 Fault(check_id, "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
             )
-    if request.gpus and facts.engine is EngineKind.PODMAN:
-        faults.append(
-            Fault("gpus", "an engine that can pass GPUs on", "podman, whose API ignores them", "use `--engine docker`")
-        )
-    if request.gpus and facts.engine is EngineKind.DOCKER and not _has_nvidia(facts.capacity):
-        faults.append(
-            Fault(
-                "gpus",
-                "GPUs by nvidia, the only ones that are passed to containers",
-                "none on this host",
-                "use `--engine process`",
-            )
-        )
+    faults += _passing_faults(facts, request)
     reasons = fits_never(Needs.of(request), [HostState(facts.capacity)])
     for reason in reasons:
         if reason.blocker.is_about_gpus:

@@ -41,7 +41,7 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
         Conflict: A worker has taken the run.
     """
     home = Home(settings)
-    driver = Driver(home, discover(), listener, engines=engine_maker(settings))
+    driver = Driver(home, discover(disk=home.path), listener, engines=engine_maker(settings))
     manifest = home.store.read_manifest(run_id)
     try:
         while manifest.seal is None:
