@@ -101,6 +101,10 @@ class HostState:
     """It has not been heard of for a while; what it holds stays held."""
     dedication: Dedication | None = None
     strangers: tuple[Stranger, ...] = ()
+    memory_taken: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Memory of devices that is gone though no stranger computes there, by id, in bytes."""
+    disk_free_bytes: int | None = None
+    """Free disk space, in bytes; None: it is not known."""
     suspended: Mapping[str, str] = field(default_factory=dict[str, str])
     """Devices that do not answer just now, by id, with what is wrong."""
 

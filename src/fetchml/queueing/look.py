@@ -148,6 +148,8 @@ def host_state(known: KnownHost, lease_s: float) -> HostState | None:
         is_silent=known.silent_s > lease_s,
         dedication=Dedication(dedication.users, dedication.groups, dedication.until) if dedication else None,
         strangers=tuple(Stranger(item.device_id, item.memory_bytes, item.processes) for item in published.strangers),
+        memory_taken=published.memory_taken,
+        disk_free_bytes=published.disk_free_bytes,
         suspended=published.suspended,
     )
 

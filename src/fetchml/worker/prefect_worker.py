@@ -28,10 +28,13 @@ from fetchml.daemons.wake import REPAIR, drain, listen
 from fetchml.daemons.worker import LOCKED_VARIABLE, PRIVATE_VARIABLE, WorkerState, write_worker_state
 from fetchml.engine.choose import addresses
 from fetchml.errors import Conflict, FetchmlError
-from fetchml.gpus.discover import discover
+from fetchml.gpus.discover import discovery_of, overrides_of
+from fetchml.gpus.strangers import Ours
+from fetchml.gpus.watcher import DeviceWatch, Latest
 from fetchml.home import Home
 from fetchml.models.claim import Claim
 from fetchml.models.host import host_name
+from fetchml.models.resources import HostCapacity
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
 from fetchml.worker.copies import keep_copying
 from fetchml.worker.placement import Placer, Start
@@ -106,14 +109,15 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         await asyncio.to_thread(home.create)
         self._home = home
         self._lock = self._take_lock()
-        discovery = await asyncio.to_thread(discover)
-        for line in discovery.overrides:
+        self._overrides = overrides_of()
+        for line in self._overrides.lines:
             self._logger.warning("resources of this host are overridden: %s", line)
-        self._discovery = discovery
+        self._devices = DeviceWatch(self._overrides, self._ours, home.services)
         self._window = Window(self._work_pool_name, store_tag(home.store_id))
         self._tender = Tender(home, self._logger, on_release=self._wake.set)
         self._placer = Placer(home, self.name)
-        self._presence = Presence(home, self.name, discovery.capacity, self._started_at)
+        self._presence = Presence(home, self.name, self._look_at_host, self._started_at)
+        await asyncio.to_thread(self._devices.start)
         await asyncio.to_thread(self._presence.publish, ())
         await self._tender.start()
         await super().setup()
@@ -137,6 +141,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._runs_task_group.cancel_scope.cancel()
         if hasattr(self, "_tender"):
             self._tender.stop()
+        if hasattr(self, "_devices"):
+            await asyncio.to_thread(self._devices.close)
         await super().teardown(*exc_info)
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
@@ -275,6 +281,19 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             await asyncio.sleep(self._home.settings.worker_heartbeat)
             await self._guarded(self._publish_presence)
 
+    def _look_at_host(self) -> tuple[Latest, HostCapacity]:
+        """Returns what is known of the devices, and what the host offers; cheap, and never blocks."""
+        latest = self._devices.latest()
+        return latest, discovery_of(latest.inventory, self._overrides, self._home.path).capacity
+
+    def _ours(self) -> Ours:
+        """Returns what belongs to the runs of this host."""
+        claims = self._placer.claims
+        return Ours(
+            run_ids=frozenset(claim.run_id for claim in claims),
+            device_ids=frozenset(share.device_id for claim in claims for share in claim.held),
+        )
+
     async def _publish_presence(self) -> None:
         await asyncio.to_thread(self._presence.publish, self._placer.claims)
 
@@ -318,8 +337,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             started_at=self._started_at,
             updated_at=now,
             api_url=str(get_current_settings().api.url or ""),
-            capacity=self._discovery.capacity,
-            overrides=self._discovery.overrides,
+            capacity=self._look_at_host()[1],
+            overrides=self._overrides.lines,
             engines=addresses(self._home.engines),
             running=self._placer.running,
             waiting=self._placer.waiting,
