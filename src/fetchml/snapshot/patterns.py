@@ -18,9 +18,9 @@ from dataclasses import dataclass
 class Patterns:
     """What the lines of one file match; a folder's path ends with a slash."""
 
-    lines: tuple[tuple[re.Pattern[str], bool], ...]
+    lines: tuple[tuple[re.Pattern[bytes], bool], ...]
     """Each line, and whether it leaves out; the last line first, as it has the last word."""
-    any_of: re.Pattern[str]
+    any_of: re.Pattern[bytes]
     """What any of them matches."""
 
 
@@ -38,9 +38,13 @@ def compiled(lines: Iterable[str]) -> Patterns:
             found.pop(regex, None)  # the last one counts
             found[regex] = not line.startswith("!")
     return Patterns(
-        tuple((re.compile(regex, re.DOTALL), left_out) for regex, left_out in reversed(found.items())),
-        re.compile("|".join(f"(?:{regex})" for regex in found) or _NOTHING, re.DOTALL),
+        tuple((_compiled(regex), left_out) for regex, left_out in reversed(found.items())),
+        _compiled("|".join(f"(?:{regex})" for regex in found) or _NOTHING),
     )
+
+
+def _compiled(regex: str) -> re.Pattern[bytes]:
+    return re.compile(regex.encode("latin-1"), re.DOTALL)
 
 
 _NOTHING = "(?!)"

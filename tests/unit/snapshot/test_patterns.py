@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fetchml.errors import ConfigError
-from fetchml.snapshot.capture import scan
 from fetchml.snapshot.patterns import Patterns, compiled
+from fetchml.snapshot.scan import scan
 from unit.snapshot.projects import LIMITS, Write
 
 DEEP = "a/" * 990 + "c"
@@ -32,8 +32,8 @@ ENDLESS = [
 
 
 def matches(patterns: Patterns, path: str) -> bool:
-    found = any(regex.match(path) is not None for regex, _ in patterns.lines)
-    assert (patterns.any_of.match(path) is not None) == found
+    found = any(regex.match(path.encode()) is not None for regex, _ in patterns.lines)
+    assert (patterns.any_of.match(path.encode()) is not None) == found
     return found
 
 
@@ -47,7 +47,7 @@ def test_no_line_takes_for_ever(line: str, path: str, expected: bool) -> None:
 def test_the_last_of_two_lines_that_say_the_same_counts() -> None:
     assert [left_out for _, left_out in compiled(["a", "b", "!a"]).lines] == [False, True]
     assert compiled(["", "#a", "!", "/", "[", "[[:nonsense:]]"]).lines == ()
-    assert compiled([]).any_of.match("") is None
+    assert compiled([]).any_of.match(b"") is None
 
 
 def test_files_with_too_many_lines_or_bytes_are_refused(project: Path, write: Write) -> None:
