@@ -112,6 +112,19 @@ class Attempt:
             ended = prepared if isinstance(prepared, Ended) else self.run(prepared)
         return self.finalize(ended)
 
+    def give_up(self, error: FetchmlError) -> RunManifest | None:
+        """Ends an attempt that cannot go on and that nobody will try again.
+
+        Returns:
+            The sealed manifest; None if the payload may have been started, which then is not for this host to end.
+        """
+        if durable.exists(self.folder.container) or self.folder.ended.exists():
+            return None
+        ended = self._not_started(EndFacts(infrastructure_error=str(error)))
+        with suppress(FetchmlError):  # the engine may be what does not answer: it has nothing of this run
+            return self.finalize(ended)
+        return self.manifest if self.manifest.seal is not None else None
+
     def preflight(self) -> Ended | None:
         """Step 1: checks the run against the store before anything starts.
 

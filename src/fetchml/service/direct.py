@@ -12,6 +12,7 @@ from fetchml.execution.claims import run_claim
 from fetchml.execution.driver import Driver
 from fetchml.execution.output import Listener
 from fetchml.execution.ownership import owning
+from fetchml.execution.stall import note_stall
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
@@ -30,6 +31,7 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
 
     Raises:
         Conflict: A worker has taken the run.
+        FetchmlError: The engine or the disk does not answer any more, and the payload may have been started.
     """
     home = Home(settings)
     plan = home.store.read_plan(run_id)
@@ -48,6 +50,19 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
             home.store.request_cancel(run_id, CancelRequest(by=by, at=driver.now(), reason="interrupted"))
             state = Attempt(driver, claim).execute().status.state
             raise KeyboardInterrupt(f"interrupted; the run is {state}") from None
+        except FetchmlError as error:
+            # No worker tries again: what was not started ends here, and what was is told of.
+            attempt = Attempt(driver, claim)
+            given_up = attempt.give_up(error)
+            if given_up is None:
+                note_stall(attempt.folder, error)
+                raise type(error)(
+                    error.summary,
+                    detail=error.detail,
+                    hint=f"run `{run_id}` may be running; `fetchml up` starts a worker that goes on with it",
+                    code=error.code,
+                ) from error
+            manifest = given_up
     _copy(home)
     return manifest
 
