@@ -13,7 +13,7 @@ class Forecast:
     """How long a run may take, as far as one can tell before it ends."""
 
     expected_s: float
-    """What half of the runs like it stay below, in seconds."""
+    """What runs like it take on average, in seconds; of one that has started, in all."""
     upper_s: float
     """What most of the runs like it stay below, in seconds; `--max-runtime` if that is less."""
     basis: str
@@ -123,7 +123,7 @@ class Lab:
     hosts: tuple[HostState, ...]
     holding: tuple[Holding, ...] = ()
     usage: Mapping[str, float] = field(default_factory=dict[str, float])
-    """What each user has used, in GPU-seconds that fade with time."""
+    """What each user has used: seconds of the whole lab, fading with time; see `DecayedUsage`."""
     run_limit: int | None = None
     """Runs that may be started at once in the whole pool; None: no limit."""
     queue_limits: Mapping[int, int] = field(default_factory=dict[int, int])
