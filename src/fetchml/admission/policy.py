@@ -48,7 +48,7 @@ class Policy:
     """The run that has waited longest goes first once it has waited this many times as long as the queue takes."""
     turn_least_s: float = 24 * _HOUR_S
     """But not before it has waited this long."""
-    fair_share_power: float = 0.2
+    fair_share_power: float = 0.1
     """How much the decayed usage of the user counts; 0: not at all."""
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
     """Part of the lab each user is meant to get, relative to others; 1 for who is not named."""

@@ -6,14 +6,13 @@ end give back what they held before new ones are looked at, and teach how long o
 
 import heapq
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from math import ceil
 
 from fetchml.admission.decide import Admit, Refuse, decide
-from fetchml.admission.durations import Durations, Traits
+from fetchml.admission.durations import Bursts, Durations, Traits
 from fetchml.admission.lab import Forecast, Holding, HostState, Lab, Pending
 from fetchml.admission.policy import Order, Passing, Policy
 from fetchml.admission.size import LabSize
@@ -75,7 +74,11 @@ class _Replay:
 
     def __init__(self, jobs: Sequence[Job], hosts: Sequence[HostState], contender: Contender) -> None:
         self._jobs = {f"{number:07}": job for number, job in enumerate(jobs)}
-        self._traits = {run_id: Traits(job.user, job.gpus, job.name) for run_id, job in self._jobs.items()}
+        bursts = Bursts()
+        self._traits = {
+            run_id: Traits(job.user, job.gpus, job.name, bursts.of(job.user, job.gpus, job.submit_s))
+            for run_id, job in self._jobs.items()
+        }
         self._hosts = tuple(hosts)
         self._contender = contender
         self._size = LabSize.of(hosts)
@@ -208,7 +211,7 @@ class _Replay:
                 if fresh[traits] != self._forecasts.get(traits):
                     changed.add(traits)
             if traits in changed:
-                self._queue[run_id] = _with_forecast(run, fresh[traits])
+                self._queue[run_id] = run.with_forecast(fresh[traits])
         self._forecasts |= fresh
 
     def _aged(self, held: Holding, now_s: float) -> Holding:
@@ -216,13 +219,6 @@ class _Replay:
         age_s = now_s - (held.started_at - _BEGIN).total_seconds() if held.started_at is not None else 0.0
         found = self._durations.forecast(self._traits[held.run_id], elapsed_s=max(0.0, age_s))
         return replace(held, forecast=found or held.forecast)
-
-
-def _with_forecast(run: Pending, forecast: Forecast | None) -> Pending:
-    """Returns a run that waits with another forecast; `replace` would make its needs anew, a thousand times a day."""
-    changed = copy(run)
-    object.__setattr__(changed, "forecast", forecast)
-    return changed
 
 
 def _moment(seconds: float) -> datetime:

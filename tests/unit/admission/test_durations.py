@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.admission.durations import Durations, Traits
+from fetchml.admission.durations import Bursts, Durations, Traits
 from fetchml.admission.usage import DecayedUsage
 from fetchml.testing.builders import MOMENT
 
@@ -51,6 +51,20 @@ def test_the_narrowest_circle_that_is_known_decides(known, basis):
     everybody = [Traits("ada", 1, "train"), known]
     found = taught((everybody[1], 7), (everybody[1], 7), (everybody[1], 7)).forecast(everybody[0])
     assert (found.expected_s, found.basis) == (7, basis)
+
+
+def test_two_that_were_queued_together_tell_more_than_all_others():
+    sweep = Traits("ada", 1, "train", 7)
+    found = taught(*[(Traits("ada", 1, "train", 6), 1000)] * 20, (sweep, 10), (sweep, 10)).forecast(sweep)
+    assert (found.expected_s, found.basis) == (10, "2 runs of ada queued together with it")
+
+
+def test_a_burst_is_what_one_queues_for_the_same_gpus_without_a_pause():
+    bursts = Bursts()
+    calls = [("ada", 1, 0), ("bob", 1, 1), ("ada", 1, 50), ("ada", 8, 55), ("ada", 1, 110), ("ada", 1, 171)]
+    first, bobs, second, wide, third, later = (bursts.of(*call) for call in calls)
+    assert first == second == third
+    assert len({first, bobs, wide, later}) == 4
 
 
 def test_only_longer_runs_tell_something_of_one_that_is_still_going():

@@ -80,6 +80,13 @@ def test_what_a_user_holds_now_is_used_too():
     assert order(*queue, holding=(busy,)) == ["bobs", "adas"]
 
 
+def test_a_run_with_another_forecast_is_the_same_run():
+    item = run(gpus=1, hours=2)
+    changed = item.with_forecast(Forecast(1, 2, "a test"))
+    assert changed == replace(item, forecast=Forecast(1, 2, "a test"))
+    assert (changed.needs, changed.queued_s) == (item.needs, item.queued_s)
+
+
 RUNS = st.lists(
     st.builds(
         run,
