@@ -59,9 +59,9 @@ def fetch_run(home: Home, bucket: Bucket, run_id: str) -> Fetched:
     if _is_present(home, record):
         return Fetched.PRESENT
     home.create()
-    store = home.store
-    durable.make_folder(store.runs)
-    temporary = store.runs / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(8)}-{run_id}"
+    store, runs = home.store, home.settings.store / "runs"
+    durable.make_folder(runs)
+    temporary = runs / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(8)}-{run_id}"
     with adding(home.settings.store):
         _fetch_code(home, bucket, record)
         try:

@@ -12,7 +12,7 @@ from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, Conflict, Unavailable
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
-from fetchml.models.host import host_name, user_name
+from fetchml.models.host import host_name
 from fetchml.models.ids import new_run_id
 from fetchml.models.manifest import (
     CommandRecord,
@@ -32,6 +32,7 @@ from fetchml.models.status import EndReason, Queued
 from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
 from fetchml.service.command import Words
+from fetchml.service.far import largest_host
 from fetchml.service.resolve import Resolved, resolve
 from fetchml.service.settings_record import settings_record
 from fetchml.store.turns import adding
@@ -137,7 +138,7 @@ def _store(
     while True:
         moment = now()
         run_id = new_run_id(moment)
-        manifest = _manifest(run_id, moment, request, resolved, configuration, name, git)
+        manifest = _manifest(run_id, moment, request, resolved, configuration, name, git, home.user)
         try:
             home.store.create(resolved.plan, manifest)
         except Conflict:
@@ -153,6 +154,7 @@ def _manifest(
     configuration: Configuration,
     name: str,
     git: GitFacts | None,
+    user: str,
 ) -> RunManifest:
     plan, settings = resolved.plan, configuration.settings
     dependencies = plan.environment.dependencies
@@ -160,7 +162,7 @@ def _manifest(
         identity=Identity(
             run_id=run_id,
             name=name,
-            user=user_name(),
+            user=user,
             host=host_name(),
             group=request.group,
             tags=request.tags,
@@ -199,7 +201,9 @@ def _manifest(
 
 
 def host_capacity(home: Home) -> HostCapacity:
-    """Returns what the worker of this host said it has, else what can be seen from here."""
+    """Returns what the worker of this host said it has, else what can be seen from here; in a lab, its largest host."""
+    if home.link is not None and (found := largest_host(home)) is not None:
+        return found
     state = read_worker_state(home.services)
     return state.capacity if state is not None else discover().capacity
 

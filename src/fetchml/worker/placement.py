@@ -1,7 +1,8 @@
 """Decides which scheduled runs this host takes now, and claims them."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ from fetchml.admission.decide import Admit, Part, Refuse, Wait, decide
 from fetchml.admission.lab import Holding, HostState, Lab, Pending
 from fetchml.admission.policy import Policy
 from fetchml.daemons.worker import Waiting
-from fetchml.errors import NotFound
+from fetchml.errors import FetchmlError, NotFound
 from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import run_claim
 from fetchml.home import Home
@@ -17,7 +18,7 @@ from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
 from fetchml.models.resources import DeviceShare, HostCapacity
 from fetchml.models.status import Queued
-from fetchml.store.index import RunIndex
+from fetchml.store.outpost import OutpostRunStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Placer:
         with self._lock:
             return dict(self._waiting)
 
+    @property
+    def claims(self) -> list[Claim]:
+        """The claims of the runs that hold resources."""
+        with self._lock:
+            return list(self._claims.values())
+
     def held(self, run_id: str) -> Claim | None:
         """Returns the claim of a run this host holds, or None."""
         with self._lock:
@@ -79,8 +86,13 @@ class Placer:
 
         Cancellations that were cut short are completed on the way.
         """
+        store = self._home.store
+        if isinstance(store, OutpostRunStore):
+            with suppress(FetchmlError):  # the worker asks again and again
+                store.settle()
+            return self.hold(store.own())
         found: list[Claim] = []
-        for row in RunIndex(self._home.store.root).unfinished():
+        for row in self._home.index.unfinished():
             claim = self._home.store.read_claim(row.run_id, row.attempt)
             if claim is None:
                 continue
@@ -90,9 +102,14 @@ class Placer:
                 )
             elif claim.host == host_name():
                 found.append(claim)
+        return self.hold(found)
+
+    def hold(self, claims: Iterable[Claim]) -> list[Claim]:
+        """Holds the resources of claims; returns those that it did not hold before."""
         with self._lock:
-            self._claims.update({claim.run_id: claim for claim in found})
-        return found
+            fresh = [claim for claim in claims if claim.run_id not in self._claims]
+            self._claims.update({claim.run_id: claim for claim in fresh})
+        return fresh
 
     def place(self, run_ids: Sequence[str]) -> Placed:
         """Decides what may start now.

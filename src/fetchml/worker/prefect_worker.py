@@ -33,8 +33,10 @@ from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import Claim
 from fetchml.models.host import host_name
+from fetchml.models.lab_host import PublishedHost
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
 from fetchml.worker.copies import keep_copying
+from fetchml.worker.outpost import held_runs, identity, keep_publishing, keep_shipping, load_average
 from fetchml.worker.placement import Placer
 from fetchml.worker.reconcile import Reconciler
 from fetchml.worker.tending import Tender
@@ -119,7 +121,11 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._logger.info("adopting run %s", claim.run_id)
             self._spawn(self._tend(claim))
         self._spawn(self._listen())
-        self._spawn(self._reconcile())
+        if home.link is None:
+            self._spawn(self._reconcile())
+        else:  # the control host's worker does that; this one has to say what it does
+            self._spawn(keep_shipping(home, self._adopt, self._logger))
+            self._spawn(keep_publishing(home, self._host_state, self._logger))
         if copies_runs(home):
             self._spawn(keep_copying(home, self._sealed, self._logger))
         await asyncio.to_thread(self._publish)
@@ -194,11 +200,29 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     def _is_mine(self, flow_run: "FlowRun") -> bool:
         """Leaves the runs of other stores alone; what carries no store's mark was made by hand."""
         marks = [tag for tag in flow_run.tags if tag.startswith(STORE_TAG)]
-        return not marks or store_tag(self._home.store_id) in marks
+        return not marks or store_tag(self._home.lab_id) in marks
 
     def _is_server_a_stranger(self) -> bool:
         """Tells whether the private server is gone: what answers on its port then is another home's."""
         return self._is_private and not Daemon(self._home.services, "server").is_alive()
+
+    def _adopt(self, claims: list[Claim]) -> None:
+        """Takes runs that turned out to be this host's: the answer to their claim was lost."""
+        for claim in self._placer.hold(claims):
+            self._logger.info("starting run %s, which this host had claimed", claim.run_id)
+            self._spawn(self._tend(claim))
+
+    def _host_state(self) -> PublishedHost:
+        return PublishedHost(
+            capacity=self._discovery.capacity,
+            worker=self.name,
+            started_at=self._started_at,
+            published_at=datetime.now(UTC),
+            running=held_runs(self._placer.claims),
+            engines=addresses(self._home.engines),
+            load=load_average(),
+            **identity(),
+        )
 
     async def _tend(self, claim: Claim) -> None:
         await self._tender.tend(claim)
