@@ -21,7 +21,7 @@ from fetchml.gateway.watchman import Watchman
 from fetchml.home import Home
 from fetchml.keys.tls import Authority, own_names
 from fetchml.models.plan import Plan
-from fetchml.service.dispatch import dispatch
+from fetchml.service.dispatch import hand_over
 
 _LOOK_S = 2.0
 _BACKLOG = 2048
@@ -54,15 +54,15 @@ async def _serve(home: Home, listener: socket.socket) -> None:
     def find() -> str | None:
         return settings.prefect_api_url or PrivateServer(settings).api_url
 
-    def hand_over(run_id: str, plan: Plan) -> None:
+    def dispatch(run_id: str, plan: Plan) -> None:
         try:
-            dispatch(settings, run_id, plan)
+            hand_over(settings, run_id, plan)
         except FetchmlError as error:  # the reconciler makes it good
             _logger.warning("%s", str(error).replace("\n", "; "))
 
     proxy = PrefectProxy(find, lab.keys)
     config = uvicorn.Config(
-        create_app(lab, hand_over, proxy=proxy),
+        create_app(lab, dispatch, proxy=proxy),
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
         lifespan="on",

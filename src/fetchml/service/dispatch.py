@@ -46,6 +46,19 @@ def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
     return None
 
 
+def hand_over(settings: Settings, run_id: str, plan: Plan) -> bool:
+    """Creates the run's flow run and wakes the worker of this host, if there is one; starts nothing.
+
+    Returns:
+        Whether Prefect has it; if not, the reconciler hands it over later.
+    """
+    home = Home(settings)
+    api_url = settings.prefect_api_url or PrivateServer(settings).api_url
+    handed_over = api_url is not None and _create(settings, home, api_url, run_id, plan)
+    wake(home.wake_pipe, LOOK if handed_over else REPAIR)
+    return handed_over
+
+
 def _create(settings: Settings, home: Home, api_url: str, run_id: str, plan: Plan) -> bool:
     manifest = home.store.read_manifest(run_id)
     with PrefectClient(api_url, timeout_s=10) as client:
