@@ -4,8 +4,11 @@ import os
 import socket
 import ssl
 import sys
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from fetchml import durable
 from fetchml.config.layers import USER_FILE
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon, wait_until
@@ -40,7 +43,7 @@ class LocalGateway:
         address = listen_address(self._settings)
         environment = {**os.environ, "FETCHML_HOME": str(self._settings.home)}
         started = self.daemon.start([sys.executable, "-m", "fetchml.gateway"], environment)
-        wait_until(lambda: not self.daemon.is_alive() or _answers(address), _READY_TIMEOUT_S)
+        wait_until(lambda: not self.daemon.is_alive() or (self._listens() and _answers(address)), _READY_TIMEOUT_S)
         if not self.daemon.is_alive():
             raise Unavailable(
                 "the gateway ended as it started",
@@ -50,13 +53,27 @@ class LocalGateway:
             )
         return started
 
+    def note_listening(self) -> None:
+        """Notes that this process has the address; called by the gateway itself."""
+        durable.write_atomic(self._note, str(os.getpid()).encode())
+
+    def _listens(self) -> bool:
+        """Tells whether it is ours that answers: another home's may have the address."""
+        with suppress(OSError, ValueError):
+            return int(self._note.read_text(encoding="ascii")) == self.daemon.pid()
+        return False
+
+    @property
+    def _note(self) -> Path:
+        return self._settings.services / "gateway.listening"
+
     def stop(self) -> bool:
         """Stops the gateway; other hosts go on and wait for it. Returns whether it was running."""
         return self.daemon.stop(timeout_s=20)
 
     def answers(self) -> bool:
         """Tells whether it runs and takes connections."""
-        return self.daemon.is_alive() and _answers(listen_address(self._settings))
+        return self.daemon.is_alive() and self._listens() and _answers(listen_address(self._settings))
 
 
 def listen_address(settings: Settings) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from fetchml.config.layers import load
-from fetchml.daemons.gateway import listen_address, public_url
+from fetchml.daemons.gateway import LocalGateway, listen_address, public_url
 from fetchml.daemons.server import PrivateServer, check_versions
 from fetchml.errors import ConfigError, FetchmlError, Unavailable
 from fetchml.gateway.app import create_app, tidy
@@ -36,6 +36,7 @@ def main() -> int:
         check_versions()
         home = Home(load(with_project=False).settings)
         listener = _listener(home)
+        LocalGateway(home.settings).note_listening()
         asyncio.run(_serve(home, listener))
     except FetchmlError as error:
         print(error, file=sys.stderr)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
-from fetchml.errors import ConfigError, Conflict
+from fetchml.errors import ConfigError, Conflict, Corrupt
 from fetchml.home import Home
 from fetchml.link.client import Link, Patience
 from fetchml.link.login import Login, checked, login_of, read_login, remove_login, write_login
@@ -62,7 +62,10 @@ def logout(settings: Settings) -> Login | None:
     Raises:
         Conflict: Its worker runs, or there is something that the control host does not know yet.
     """
-    found = read_login(settings.home)
+    try:
+        found = read_login(settings.home)
+    except Corrupt:
+        found = None  # whatever it was, it goes
     if found is not None and found.kind == "host":
         if Daemon(settings.services, "worker").is_alive():
             raise Conflict("the worker of this host runs", hint="`fetchml worker stop` stops it", code="worker-running")
