@@ -40,7 +40,8 @@ They may be set in every layer."""
 _ENV = """\
 In `fetchml.yaml`, `env` is a mapping of names to text; on the command line it is `--env NAME=value`, once for each
 variable. The mappings of all layers are merged, name by name. Names that begin with `FETCHML_`, `PREFECT_`, `LD_`,
-`NVIDIA_`, `CUDA_VISIBLE`, `HIP_VISIBLE` and `ROCR_VISIBLE` are refused."""
+`NVIDIA_`, `CUDA_VISIBLE`, `CUDA_DEVICE_ORDER`, `CUDA_MPS_`, `HIP_VISIBLE`, `ROCR_VISIBLE`, `ONEAPI_DEVICE_SELECTOR`,
+`ZE_AFFINITY_MASK` or `ZE_ENABLE_PCI_ID` are refused."""
 
 _HOST = """\
 ## Settings of a host
@@ -63,8 +64,8 @@ _OTHERS = """\
 | `DOCKER_HOST` | Docker socket, if `docker.host` is not set. |
 | `XDG_RUNTIME_DIR` | Where a user's own Podman socket is looked for, if `podman.socket` is not set. |
 | `FETCH_ML_TOTAL_CPU` | CPU cores the worker offers, instead of those it finds. |
-| `FETCH_ML_GPU_COUNT`, `FETCH_ML_GPU_TYPE` | GPUs the worker offers, instead of those that NVML finds. |
-| `FETCH_ML_GPU_SLOTS_PER_GPU` | Only `1` is accepted: sharing a GPU is not supported yet. |
+| `FETCH_ML_GPU_COUNT`, `FETCH_ML_GPU_TYPE` | GPUs the worker offers, instead of those that are found. |
+| `FETCH_ML_GPU_SLOTS_PER_GPU` | Equal parts of each GPU that shares are rounded up to, 1 to 64; `1`: never shared. |
 | `NO_COLOR`, `CLICOLOR_FORCE`, `FORCE_COLOR` | Colour off or on; they win over `color`. |
 
 The worker reads the `FETCH_ML_...` variables when it starts, and logs each one it obeys. Variables a run sees:

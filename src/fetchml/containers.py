@@ -58,10 +58,22 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The GPUs a run was given."""
+    """The GPUs a run was given, all of one maker."""
 
     ids: tuple[str, ...] = ()
     vendor: GpuVendor = GpuVendor.NONE
+    ordinals: tuple[int | None, ...] = ()
+    """Position of each on the host, for runtimes that take no id; empty if none is known."""
+    nodes: tuple[str, ...] = ()
+    """Device files that go into a container."""
+    groups: tuple[int, ...] = ()
+    """Groups that may use these files."""
+    share: float = 1
+    """Part of the one device it holds; 1: all of each."""
+    memory_bytes: int | None = None
+    """Memory that is kept for it on each device, in bytes; None: not said."""
+    total_bytes: int | None = None
+    """Memory of the smallest of them, in bytes; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +177,7 @@ def run_environment(job: Job, places: Places) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
+        **_share_defaults(job.devices),
     }
     own = {
         "PYTHONPATH": ":".join(python_path),
@@ -182,15 +195,77 @@ def run_environment(job: Job, places: Places) -> dict[str, str]:
 
 
 def _device_environment(devices: Devices, engine: EngineKind) -> dict[str, str]:
-    visible = ",".join(devices.ids)
-    if devices.vendor is GpuVendor.AMD:
-        environment, nvidia = {"ROCR_VISIBLE_DEVICES": visible, "CUDA_VISIBLE_DEVICES": ""}, ""
-    else:
-        environment, nvidia = {"CUDA_VISIBLE_DEVICES": visible}, visible
+    """Returns the variables by which the runtimes of all makers see the run's devices and no others.
+
+    Sources: CUDA C++ Programming Guide, "CUDA Environment Variables"; ROCm documentation, "GPU isolation techniques";
+    oneAPI DPC++ documentation, "Environment Variables"; Level Zero specification, "Environment Variables".
+    """
+    count = len(devices.ids)
+    among_these = ",".join(map(str, range(count)))
+    # Hidden by default: an empty list of CUDA's and ROCr's is none, while HIP takes an empty one for all.
+    environment = {
+        "CUDA_VISIBLE_DEVICES": "",
+        "ROCR_VISIBLE_DEVICES": "",
+        "HIP_VISIBLE_DEVICES": "-1",
+        "ONEAPI_DEVICE_SELECTOR": "!level_zero:*;!opencl:gpu",
+    }
+    match devices.vendor:
+        case GpuVendor.NVIDIA:
+            environment["CUDA_VISIBLE_DEVICES"] = _names(devices, engine, ("GPU-", "MIG-"))
+            environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # what NVML counts by, where a position has to do
+            if devices.share < 1:
+                # NVIDIA's MPS holds a process to it where its daemon runs; without one it has no effect.
+                environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(max(1, math.floor(devices.share * 100)))
+        case GpuVendor.AMD:
+            environment["ROCR_VISIBLE_DEVICES"] = _names(devices, engine, ("GPU-",))
+            environment["HIP_VISIBLE_DEVICES"] = among_these  # HIP counts what ROCr leaves
+        case GpuVendor.INTEL:
+            environment["ONEAPI_DEVICE_SELECTOR"] = "level_zero:gpu"
+            environment["ZE_ENABLE_PCI_ID_DEVICE_ORDER"] = "1"
+            environment["ZE_AFFINITY_MASK"] = _names(devices, engine, ())
+        case GpuVendor.APPLE | GpuVendor.NONE:
+            pass
     if engine.isolates:
         # An image may carry NVIDIA_VISIBLE_DEVICES=all, and the runtime would obey it.
-        environment["NVIDIA_VISIBLE_DEVICES"] = nvidia or "void"
+        is_nvidia = count > 0 and devices.vendor is GpuVendor.NVIDIA
+        environment["NVIDIA_VISIBLE_DEVICES"] = ",".join(runtime_names(devices)) if is_nvidia else "void"
+    if count:
+        environment["FETCHML_GPU_SHARE"] = f"{devices.share:g}"
+        if devices.memory_bytes is not None:
+            environment["FETCHML_GPU_MEMORY_BYTES"] = str(devices.memory_bytes)
     return environment
+
+
+def runtime_names(devices: Devices) -> tuple[str, ...]:
+    """Returns how NVIDIA's container runtime calls the devices: by id, or by position where that is all there is."""
+    ordinals = devices.ordinals or (None,) * len(devices.ids)
+    return tuple(name if ordinal is None else str(ordinal) for name, ordinal in zip(devices.ids, ordinals, strict=True))
+
+
+def _names(devices: Devices, engine: EngineKind, prefixes: tuple[str, ...]) -> str:
+    """Returns what a runtime's variable lists: ids of a form it knows, else positions.
+
+    A container has no other devices than the run's, and what is in it counts from zero.
+    """
+    ordinals = devices.ordinals or (None,) * len(devices.ids)
+    names: list[str] = []
+    for position, (name, ordinal) in enumerate(zip(devices.ids, ordinals, strict=True)):
+        if prefixes and name.startswith(prefixes):
+            names.append(name)
+        else:
+            names.append(str(position if engine.isolates or ordinal is None else ordinal))
+    return ",".join(names)
+
+
+def _share_defaults(devices: Devices) -> dict[str, str]:
+    """Returns what keeps frameworks that take all of a device at once from doing so where a run has a part of it."""
+    if not devices.ids or devices.share >= 1:
+        return {}
+    defaults = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    if devices.memory_bytes and devices.total_bytes:
+        part = math.floor(100 * devices.memory_bytes / devices.total_bytes) / 100
+        defaults["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{min(1.0, max(0.01, part)):.2f}"
+    return defaults
 
 
 def _argv(plan: Plan, interpreter: str | None) -> tuple[str, ...]:

@@ -62,12 +62,14 @@ from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.hosts import DirectoryHosts, Hosts
 from fetchml.store.index import RunIndex
+from fetchml.store.live import LiveRuns
 from fetchml.store.outpost import OutpostRunStore
 from fetchml.store.port import RunStore
 from fetchml.store.readers import Readers, readers
 from fetchml.store.remote import RemoteRunStore
 from fetchml.store.remote_hosts import RemoteHosts
 from fetchml.store.remote_index import RemoteIndex
+from fetchml.store.remote_live import RemoteLive
 
 _BLOCK_TIMEOUT_S = 10
 _RESERVE = "reserve"
@@ -121,6 +123,10 @@ class Home:
     def index(self) -> RunIndex | RemoteIndex:
         """What lists show of runs."""
         return RunIndex(self.settings.store) if self.link is None else RemoteIndex(self.link)
+
+    def live_runs(self) -> LiveRuns | RemoteLive:
+        """Returns the rows of runs, for one who looks at them again and again."""
+        return LiveRuns(self.settings.store) if self.link is None else RemoteLive(self.link)
 
     @property
     def hosts(self) -> Hosts:

@@ -210,6 +210,7 @@ class Bench:
     settings_changes: dict[str, Any] = field(default_factory=dict[str, Any])
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     listener: Listener = lambda _: None
+    discovery: Discovery = DISCOVERY
 
     def __post_init__(self) -> None:
         settings: dict[str, Any] = {"home": self.root / "home", "stop_grace": 60, **self.settings_changes}
@@ -249,7 +250,7 @@ class Bench:
         home.objects = cast("Any", Reported("objects", home.objects, line))
         driver = Driver(
             home,
-            DISCOVERY,
+            self.discovery,
             now=self.now,
             listener=self.listener,
             engines=lambda *_: cast("Any", Reported("engine", self.engine, line)),

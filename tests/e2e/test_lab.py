@@ -74,7 +74,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> It
     path = tmp_path_factory.mktemp("lab")
     port = free_port()
     wire = Wire(f"https://127.0.0.1:{port}")
-    own = {"FETCHML_GATEWAY_LISTEN": f"127.0.0.1:{port}", "FETCHML_GATEWAY_SILENT_AFTER": f"{SILENT_S}s"}
+    own = {"FETCHML_GATEWAY_LISTEN": f"127.0.0.1:{port}", "FETCHML_WORKER_LEASE": f"{SILENT_S}s"}
     control = Stack(path / "control", migrated_database, own)
     made = Lab(control, Stack(path / "gpu1"), Stack(path / "laptop"), wire)
     try:

@@ -23,6 +23,14 @@ from fetchml.testing.builders import IMAGE_DIGEST, RUN_ID, make_container_plan, 
 SOURCES = Sources(code=Path("/s/code"), results=Path("/s/results"), inbox=Path("/s/inbox"), support=Path("/s/support"))
 HOST_PLACES = Places(code="/s/code", results="/s/results", inbox="/s/inbox", support="/s/support", home="/home/ada")
 
+HIDDEN = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "ROCR_VISIBLE_DEVICES": "",
+    "HIP_VISIBLE_DEVICES": "-1",
+    "ONEAPI_DEVICE_SELECTOR": "!level_zero:*;!opencl:gpu",
+}
+"""How a device of each maker is hidden."""
+
 
 def job(plan: Plan, **changes: object) -> Job:
     fields: dict[str, object] = {
@@ -68,7 +76,7 @@ def test_what_is_asked_for_a_process():
             "FETCHML_RESULTS": "/s/results",
             "FETCHML_METRICS": "/s/inbox/metrics.jsonl",
             "FETCHML_GPU_COUNT": "0",
-            "CUDA_VISIBLE_DEVICES": "",
+            **HIDDEN,
         },
         mounts=(
             Mount(Path("/s/code"), "/s/code", read_only=True),
@@ -133,8 +141,11 @@ def test_what_is_asked_for_a_container_with_gpus():
             "FETCHML_RESULTS": "/results",
             "FETCHML_METRICS": "/run/fetchml/metrics.jsonl",
             "FETCHML_GPU_COUNT": "2",
+            **HIDDEN,
             "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "NVIDIA_VISIBLE_DEVICES": "GPU-a,GPU-b",
+            "FETCHML_GPU_SHARE": "1",
         },
         mounts=(
             Mount(Path("/s/code"), "/code", read_only=True),
@@ -187,10 +198,83 @@ def test_without_a_gpu_no_image_can_bring_one():
     assert (env["CUDA_VISIBLE_DEVICES"], env["NVIDIA_VISIBLE_DEVICES"]) == ("", "void")
 
 
-def test_a_card_of_amd_is_given_by_its_own_variable():
-    devices = Devices(("0000:03:00.0",), GpuVendor.AMD)
-    env = run_environment(job(make_container_plan(), devices=devices), CONTAINER_PLACES)
-    assert env["ROCR_VISIBLE_DEVICES"] == "0000:03:00.0"
+def shown(devices: Devices, engine: EngineKind = EngineKind.PROCESS, **env: str) -> dict[str, str]:
+    """Returns what a run with these devices sees of them."""
+    plan = make_container_plan(env=env) if engine.isolates else make_plan(env=env)
+    found = run_environment(job(plan, devices=devices), CONTAINER_PLACES)
+    words = ("GPU", "VISIBLE", "ONEAPI", "ZE_", "CUDA_", "XLA", "TF_")
+    return {name: value for name, value in found.items() if any(word in name for word in words)}
+
+
+@pytest.mark.parametrize(
+    ("devices", "engine", "expected"),
+    [
+        (
+            Devices(("MIG-1",), GpuVendor.NVIDIA, (None,)),
+            EngineKind.PROCESS,
+            {"CUDA_VISIBLE_DEVICES": "MIG-1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        ),
+        (
+            Devices(("declared-3",), GpuVendor.NVIDIA, (3,)),
+            EngineKind.PROCESS,
+            {"CUDA_VISIBLE_DEVICES": "3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        ),
+        (
+            Devices(("declared-3",), GpuVendor.NVIDIA, (3,)),
+            EngineKind.DOCKER,
+            {"CUDA_VISIBLE_DEVICES": "0", "NVIDIA_VISIBLE_DEVICES": "3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        ),
+        (
+            Devices(("GPU-0bd0a6a9", "0000:43:00.0"), GpuVendor.AMD, (0, 5)),
+            EngineKind.PROCESS,
+            {"ROCR_VISIBLE_DEVICES": "GPU-0bd0a6a9,5", "HIP_VISIBLE_DEVICES": "0,1"},
+        ),
+        (
+            Devices(("0000:43:00.0",), GpuVendor.AMD, (5,)),
+            EngineKind.DOCKER,
+            {"ROCR_VISIBLE_DEVICES": "0", "HIP_VISIBLE_DEVICES": "0", "NVIDIA_VISIBLE_DEVICES": "void"},
+        ),
+        (
+            Devices(("0000:03:00.0", "0000:43:00.0"), GpuVendor.INTEL, (1, 2)),
+            EngineKind.PROCESS,
+            {
+                "ONEAPI_DEVICE_SELECTOR": "level_zero:gpu",
+                "ZE_AFFINITY_MASK": "1,2",
+                "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
+            },
+        ),
+        (
+            Devices(("0000:43:00.0",), GpuVendor.INTEL, (2,)),
+            EngineKind.DOCKER,
+            {
+                "ONEAPI_DEVICE_SELECTOR": "level_zero:gpu",
+                "ZE_AFFINITY_MASK": "0",
+                "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
+                "NVIDIA_VISIBLE_DEVICES": "void",
+            },
+        ),
+        (Devices(("apple-gpu",), GpuVendor.APPLE, (0,)), EngineKind.PROCESS, {}),
+    ],
+)
+def test_each_makers_runtime_is_told_of_the_runs_devices_and_of_no_others(devices, engine, expected):
+    count = {"FETCHML_GPU_COUNT": str(len(devices.ids)), "FETCHML_GPU_SHARE": "1"}
+    assert shown(devices, engine) == {**HIDDEN, **count, **expected}
+
+
+def test_a_share_is_told_to_the_run_and_to_what_would_take_all_of_a_device():
+    half = Devices(("GPU-a",), GpuVendor.NVIDIA, share=0.5, memory_bytes=10 * GIB, total_bytes=24 * GIB)
+    assert shown(half) == {
+        **HIDDEN,
+        "FETCHML_GPU_COUNT": "1",
+        "FETCHML_GPU_SHARE": "0.5",
+        "FETCHML_GPU_MEMORY_BYTES": str(10 * GIB),
+        "CUDA_VISIBLE_DEVICES": "GPU-a",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.41",
+    }
+    assert shown(half, XLA_PYTHON_CLIENT_MEM_FRACTION="0.2")["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.2"
 
 
 def test_a_card_of_amd_does_not_open_those_of_nvidia():
@@ -209,6 +293,9 @@ OWNED = (
     "FETCHML_METRICS",
     "FETCHML_GPU_COUNT",
     "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ONEAPI_DEVICE_SELECTOR",
     "NVIDIA_VISIBLE_DEVICES",
 )
 NAMES = st.sampled_from(OWNED) | st.text("ABC_", min_size=1, max_size=3)

@@ -17,7 +17,10 @@ from fetchml.models.units import exact_duration, exact_size, parse_duration, par
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _NUMBER = re.compile(r"-?(?:[0-9]{1,15})(?:\.[0-9]{1,9})?", re.ASCII)
-_RESERVED_PREFIXES = ("FETCHML_", "PREFECT_", "LD_", "NVIDIA_", "CUDA_VISIBLE", "HIP_VISIBLE", "ROCR_VISIBLE")
+_RESERVED_PREFIXES = (
+    "FETCHML_", "PREFECT_", "LD_", "NVIDIA_", "CUDA_VISIBLE", "CUDA_DEVICE_ORDER", "CUDA_MPS_", "HIP_VISIBLE",
+    "ROCR_VISIBLE", "ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK", "ZE_ENABLE_PCI_ID",
+)  # fmt: skip
 _NOTHING = ("", "none", "null")
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from fetchml.containers import CONTAINER_PLACES, STORE_LABEL, ContainerSpec, Places
+from fetchml.containers import CONTAINER_PLACES, STORE_LABEL, ContainerSpec, Places, runtime_names
 from fetchml.engine.cgroup import cgroup_usage
 from fetchml.engine.container_log import Frame, LogCursor, frames
 from fetchml.engine.port import ContainerState, EngineFacts, ImageFacts, Phase, StartFailed, Usage
@@ -298,11 +298,25 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _device_options(spec: ContainerSpec) -> dict[str, Any]:
-    if not spec.devices.ids or spec.devices.vendor is not GpuVendor.NVIDIA:
+    devices = spec.devices
+    if not devices.ids:
         return {}
+    if devices.nodes:
+        # Their owner and mode are the host's, so that the user inside needs the host's groups, by number.
+        return {
+            "devices": [f"{node}:{node}:rwm" for node in devices.nodes],
+            "group_add": [str(group) for group in devices.groups],
+        }
+    if devices.vendor is not GpuVendor.NVIDIA:
+        raise StartFailed(
+            f"devices of `{devices.vendor}` cannot be passed to a container",
+            detail="they have no device file here",
+            hint="use `--engine process`",
+            code="gpu-not-supported",
+        )
     from docker.types import DeviceRequest
 
-    return {"device_requests": [DeviceRequest(device_ids=list(spec.devices.ids), capabilities=[["gpu"]])]}
+    return {"device_requests": [DeviceRequest(device_ids=list(runtime_names(devices)), capabilities=[["gpu"]])]}
 
 
 def _moment(text: str) -> datetime | None:

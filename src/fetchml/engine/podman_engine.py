@@ -79,10 +79,10 @@ class PodmanEngine(DockerEngine):
             super()._create(spec)
 
     def _options(self, spec: ContainerSpec) -> dict[str, Any]:
-        if spec.devices.ids:
+        if spec.devices.ids and not spec.devices.nodes:
             raise StartFailed(
-                "Podman's Docker-compatible API ignores device requests",
-                hint="use `--engine docker` for runs with GPUs",
+                "Podman's Docker-compatible API ignores requests for NVIDIA devices",
+                hint="use `--engine docker` for runs with them",
                 code="gpu-not-supported",
             )
         return {**super()._options(spec), "init": self._has_init}

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fetchml import durable
-from fetchml.containers import ContainerSpec, Devices, Job, Sources, container_spec
+from fetchml.containers import ContainerSpec, Job, Sources, container_spec
 from fetchml.datasets.oversight import Stopped
 from fetchml.diagnosis import EndFacts, diagnose
 from fetchml.durable import STORAGE_FULL
@@ -25,6 +25,7 @@ from fetchml.errors import Corrupt, FetchmlError, NotFound, Refused
 from fetchml.execution.after import LookBack
 from fetchml.execution.again import put_back
 from fetchml.execution.data import verify
+from fetchml.execution.devices import fault_of, given
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
@@ -115,6 +116,8 @@ class Attempt:
             return None  # it was checked before the container was made
         if (ended := self._cancelled_before_start()) is not None:
             return ended
+        if (lost := fault_of(self._claim, self._driver.discovery.inventory)) is not None:
+            return self._not_started(EndFacts(infrastructure_error=lost))
         recorded = self.manifest.plan
         oversight = self._driver.home.oversight(should_stop=self._is_cancelled)
         try:
@@ -366,8 +369,6 @@ class Attempt:
     def _spec(self, prepared: Prepared) -> ContainerSpec:
         home = self._driver.home
         support = home.support()
-        vendors = {device.id: device.vendor for device in self._driver.discovery.inventory.devices}
-        ids = self._claim.device_ids
         job = Job(
             run_id=self.run_id,
             attempt=self.number,
@@ -377,7 +378,7 @@ class Attempt:
             sources=Sources(prepared.code, self.run_folder.results, self.folder.inbox, support),
             image=prepared.environment.image,
             user=self._user(),
-            devices=Devices(ids, vendors[ids[0]]) if ids and ids[0] in vendors else Devices(),
+            devices=given(self._claim, self._driver.discovery.inventory),
             output_max_bytes=home.settings.output_max_bytes,
             interpreter=prepared.environment.interpreter,
             import_roots=import_roots(prepared.tree),

@@ -5,8 +5,8 @@ import platform
 from pathlib import Path
 
 from fetchml.environment.system import host_system
-from fetchml.gpus.discover import Discovery, total_memory_bytes
-from fetchml.models.host import host_name
+from fetchml.gpus.discover import Discovery
+from fetchml.models.host import host_name, total_memory_bytes
 from fetchml.models.manifest import Hardware
 
 

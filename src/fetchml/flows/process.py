@@ -47,7 +47,7 @@ for _name in (
     "anyio.streams.memory",
     "anyio.streams.stapled",
     "anyio.streams.tls",
-    "fetchml.gpus.nvml",
+    "fetchml.gpus.board",
     "netrc",
     "encodings.ascii",
     "encodings.utf_16_be",
@@ -115,7 +115,9 @@ def _without_prefect(home: Home, run_id: str, attempt: int) -> int:
     if claim is None or claim.kind is not ClaimKind.RUN:
         return 0
     try:
-        Attempt(Driver(home, discover(), engines=engine_maker(home.settings)), claim).execute()
+        Attempt(
+            Driver(home, discover(services=home.services, disk=home.path), engines=engine_maker(home.settings)), claim
+        ).execute()
     except Exception as error:
         note_stall(home.store.folder(run_id).attempt(attempt), error)
         if isinstance(error, FetchmlError):

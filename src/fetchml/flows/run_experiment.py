@@ -123,7 +123,12 @@ def run_experiment(
         flow_run = _flow_run()
         trace = PrefectTrace(flow_run_id=str(flow_run.id), api_url=str(get_current_settings().api.url or "ephemeral"))
         with UiLog(flow_run) as ui_log:
-            driver = Driver(home, discover(), listener=ui_log.show, engines=engine_maker(home.settings))
+            driver = Driver(
+                home,
+                discover(services=home.services, disk=home.path),
+                listener=ui_log.show,
+                engines=engine_maker(home.settings),
+            )
             progress = Progress(home, Attempt(driver, claim, trace))
             _require(preflight(progress, return_state=True), progress)
             if progress.ended is None:

@@ -77,7 +77,7 @@ async def _serve(home: Home, listener: socket.socket) -> None:
         timeout_keep_alive=60,
         timeout_graceful_shutdown=3,
     )
-    watching = asyncio.create_task(_watch(lab, settings.gateway_silent_after))
+    watching = asyncio.create_task(_watch(lab, settings.worker_lease))
     try:
         await uvicorn.Server(config).serve(sockets=[listener])
     finally:

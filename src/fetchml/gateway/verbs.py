@@ -22,6 +22,7 @@ def rules(lab: Lab) -> list[Rule]:
     return [
         Rule("GET", "/v1/me", Permission.READ, verbs.me),
         Rule("GET", "/v1/rows", Permission.READ, verbs.rows),
+        Rule("POST", "/v1/rows", Permission.READ, verbs.chosen),
         Rule("GET", "/v1/find", Permission.READ, verbs.find),
         Rule("GET", "/v1/status", Permission.READ, verbs.status),
         Rule("POST", "/v1/runs/{run_id}/stop", Permission.QUEUE, verbs.stop),
@@ -52,6 +53,15 @@ class _Verbs:
         rows = list(reversed(index.unfinished())) if call.query.get("unfinished") else index.rows()
         return json_answer({"rows": [astuple(row) for row in rows[: call.number("limit", _MAX_ROWS)]]})
 
+    def chosen(self, call: Call) -> Answer:
+        """Returns what lists show of some runs."""
+        try:
+            run_ids = set(cast("dict[str, list[str]]", json.loads(call.body))["run_ids"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ConfigError("expected a list of runs", code="bad-body") from error
+        rows = RunIndex(self._lab.store.root).rows()
+        return json_answer({"rows": [astuple(row) for row in rows if row.run_id in run_ids]})
+
     def find(self, call: Call) -> Answer:
         """Returns the run that a text means."""
         rows = RunIndex(self._lab.store.root).rows()
@@ -59,7 +69,7 @@ class _Verbs:
 
     def status(self, call: Call) -> Answer:
         """Returns the state of the queue."""
-        found = overview(self._settings, call.number("limit", 20, 100_000))
+        found = overview(self._settings, call.number("limit", 20, 100_000), dead=call.number("dead", 0, 1) == 1)
         return json_answer({**asdict(found), "runs": [asdict(item) for item in found.runs]})
 
     def stop(self, call: Call) -> Answer:

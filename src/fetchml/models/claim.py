@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from fetchml.models.base import Model, UtcTime
+from fetchml.models.resources import DeviceShare
 
 
 class ClaimKind(StrEnum):
@@ -33,9 +34,20 @@ class Claim(Model):
     claimed_at: UtcTime = Field(description="When it was claimed")
     cpus: float = Field(ge=0, description="CPU cores reserved")
     memory_bytes: int = Field(ge=0, description="Memory reserved, in bytes")
+    disk_bytes: int = Field(default=0, ge=0, description="Disk space reserved, in bytes")
     device_ids: tuple[str, ...] = Field(default=(), description="GPUs reserved")
+    shares: tuple[DeviceShare, ...] = Field(
+        default=(),
+        exclude_if=lambda found: not found,
+        description="Part and memory of each GPU; left out if all of each is reserved",
+    )
     flow_run_id: str | None = Field(default=None, description="Flow run the attempt belongs to")
     waited_for: tuple[str, ...] = Field(default=(), description="Last reasons the run waited, in words")
+
+    @property
+    def held(self) -> tuple[DeviceShare, ...]:
+        """The devices it holds, and how much of each."""
+        return self.shares or tuple(DeviceShare(device_id=device_id, share=1) for device_id in self.device_ids)
 
 
 class CancelRequest(Model):

@@ -16,6 +16,18 @@ def host_name() -> str:
     return os.environ.get(HOST_NAME_VARIABLE) or socket.gethostname() or "localhost"
 
 
+def total_memory_bytes() -> int:
+    """Returns the memory of this host, or of the control group it is confined to, in bytes."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path, encoding="ascii") as file:
+                total = min(total, int(file.read()))
+        except (OSError, ValueError):
+            continue
+    return total
+
+
 def boot_id() -> str:
     """Returns an id of this boot of the host: what another boot started is dead."""
     try:

@@ -124,6 +124,8 @@ def _resources() -> Iterator[Finding]:
     yield Finding(
         "gpus", Level.OK, f"{len(capacity.devices)} found by {capacity.gpu_detection}: {devices}" if devices else "none"
     )
+    for fault in found.inventory.faults:
+        yield Finding("gpus", Level.WARNING, fault, "see docs/how-to/gpus.md")
 
 
 def _engines(home: Home, settings: Settings) -> Iterator[Finding]:

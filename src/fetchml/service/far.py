@@ -11,7 +11,6 @@ from fetchml.home import Home
 from fetchml.link.client import Link
 from fetchml.link.login import read_login
 from fetchml.models.manifest import RunManifest
-from fetchml.models.resources import HostCapacity
 from fetchml.store.index import RunRow
 from fetchml.store.remote import RemoteRunStore
 from fetchml.store.remote_index import RemoteIndex
@@ -28,15 +27,6 @@ def is_far(settings: Settings) -> bool:
 def find(home: Home, target: str) -> RunRow:
     """Returns the run that a text means to the gateway."""
     return RemoteIndex(_link(home)).find(target)
-
-
-def largest_host(home: Home) -> HostCapacity | None:
-    """Returns what the host of the lab has that offers most, or None if none has said anything."""
-    states = [host.state for host in home.hosts.known() if host.state is not None]
-    if not states:
-        return None
-    best = max(states, key=lambda state: (len(state.capacity.devices), state.capacity.cpus))
-    return best.capacity
 
 
 def output(home: Home, target: str, *, follow: bool, tail: int | None, attempt: int | None) -> Iterator[bytes]:

@@ -16,9 +16,13 @@ class RemoteIndex:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def rows(self) -> list[RunRow]:
-        """Returns all runs, latest first."""
-        return _rows(self._link.get("/v1/rows").json())
+    def rows(self, limit: int | None = None) -> list[RunRow]:
+        """Returns all runs, or the latest of them, latest first."""
+        return _rows(self._link.get("/v1/rows", {"limit": limit} if limit is not None else None).json())
+
+    def chosen(self, run_ids: list[str]) -> list[RunRow]:
+        """Returns some runs, as far as they are there."""
+        return _rows(self._link.post("/v1/rows", {"run_ids": run_ids}).json())
 
     def unfinished(self) -> list[RunRow]:
         """Returns the runs that have not ended, earliest first."""

@@ -1,19 +1,14 @@
-"""What the worker of a host does when the run store is on another one: sends what was done, and says that it lives."""
+"""What the worker of a host does besides, when the run store is on another one: it sends what was done."""
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
-import fetchml
 from fetchml.errors import FetchmlError, Unavailable
 from fetchml.execution.ownership import is_owned
 from fetchml.home import Home
 from fetchml.models.claim import Claim
-from fetchml.models.host import boot_id
-from fetchml.models.lab_host import HeldRun, PublishedHost
-from fetchml.models.resources import DeviceShare
 from fetchml.store.folder import RunFolder
 from fetchml.store.shipping import Shipping
 
@@ -21,7 +16,6 @@ _LIVE_S = 0.5
 """Time between two turns while a run is live: how late its output is seen elsewhere."""
 _IDLE_S = 2.0
 _LONGEST_PAUSE_S = 15.0
-HEARTBEAT_S = 5.0
 
 _Logger = logging.Logger | logging.LoggerAdapter[Any]
 
@@ -53,50 +47,6 @@ async def keep_shipping(home: Home, adopt: Callable[[list[Claim]], None], logger
             logger.exception("sending failed")
             pause = _LONGEST_PAUSE_S
         await asyncio.sleep(pause)
-
-
-async def keep_publishing(home: Home, state: Callable[[], PublishedHost], logger: _Logger) -> None:
-    """Says again and again that this host lives, and what runs on it."""
-    was_cut = False
-    while True:
-        try:
-            await asyncio.to_thread(home.hosts.publish, state())
-            was_cut = False
-        except FetchmlError as error:
-            if not was_cut:
-                logger.warning("the control host does not hear this host: %s", str(error).replace("\n", "; "))
-            was_cut = True
-        except Exception:
-            logger.exception("publishing failed")
-        await asyncio.sleep(HEARTBEAT_S)
-
-
-def held_runs(claims: list[Claim]) -> tuple[HeldRun, ...]:
-    """Returns what claims hold; a claim names whole devices."""
-    return tuple(
-        HeldRun(
-            run_id=claim.run_id,
-            attempt=claim.attempt,
-            cpus=claim.cpus,
-            memory_bytes=claim.memory_bytes,
-            shares=tuple(DeviceShare(device_id=device_id, share=1) for device_id in claim.device_ids),
-            started_at=claim.claimed_at,
-        )
-        for claim in claims
-    )
-
-
-def identity() -> dict[str, Any]:
-    """Returns what a worker says of itself that never changes."""
-    return {"pid": os.getpid(), "version": fetchml.__version__, "boot_id": boot_id()}
-
-
-def load_average() -> float | None:
-    """Returns the load of the last minute, or None where the system does not say."""
-    try:
-        return round(os.getloadavg()[0], 2)
-    except OSError:
-        return None
 
 
 def _is_driven(folder: RunFolder, attempt: int) -> bool:

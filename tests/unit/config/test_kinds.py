@@ -237,6 +237,9 @@ def test_what_is_no_name_of_a_variable_is_refused(name):
         "CUDA_VISIBLE_DEVICES",
         "HIP_VISIBLE_DEVICES",
         "ROCR_VISIBLE_DEVICES",
+        "ONEAPI_DEVICE_SELECTOR",
+        "ZE_AFFINITY_MASK",
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
     ],
 )
 def test_a_variable_that_decides_what_a_run_is_given_is_reserved(name):

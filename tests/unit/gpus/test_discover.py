@@ -1,28 +1,37 @@
 import os
+from dataclasses import replace
 
 import pytest
 
 from fetchml.errors import ConfigError
-from fetchml.gpus.discover import discover, total_memory_bytes
+from fetchml.gpus.discover import Detect, discover
 from fetchml.gpus.inventory import Inventory
-from fetchml.models.host import host_name
-from fetchml.models.resources import Device, GpuVendor
+from fetchml.models.host import host_name, total_memory_bytes
+from fetchml.models.resources import Arch, Device, GpuVendor
 from fetchml.models.units import GIB
 
 CARDS = tuple(Device(id=f"GPU-{letter}", vendor=GpuVendor.NVIDIA, memory_bytes=24 * GIB) for letter in "ab")
+NOTHING: Detect = lambda _: Inventory()  # noqa: E731
 FOUND = Inventory(CARDS, "nvml", driver_version="550.54", cuda_version="12.4")
 
 
 def ids(environ: dict[str, str], found: Inventory = FOUND) -> tuple[str, ...]:
-    return tuple(device.id for device in discover(environ, lambda: found).capacity.devices)
+    return tuple(device.id for device in discover(environ, offering(found)).capacity.devices)
 
 
-def never() -> Inventory:
+def offering(found: Inventory) -> Detect:
+    """Finds the devices of an inventory, of the maker that is asked for."""
+    return lambda vendor: replace(
+        found, devices=tuple(device for device in found.devices if vendor in (None, device.vendor))
+    )
+
+
+def never(_: object) -> Inventory:
     pytest.fail("the devices were looked for")
 
 
 def test_what_is_found_is_offered():
-    found = discover({}, lambda: FOUND)
+    found = discover({}, offering(FOUND))
     assert found.inventory == FOUND
     assert found.capacity.devices == CARDS
     assert found.capacity.gpu_detection == "nvml"
@@ -31,7 +40,7 @@ def test_what_is_found_is_offered():
 
 
 def test_the_host_offers_the_cores_it_may_use_and_its_memory():
-    capacity = discover({}, Inventory).capacity
+    capacity = discover({}, NOTHING).capacity
     assert capacity.cpus == len(os.sched_getaffinity(0))
     assert capacity.memory_bytes == total_memory_bytes() > 0
     assert capacity.gpu_detection == "none"
@@ -54,8 +63,8 @@ def test_a_host_can_be_declared_to_have_no_gpu_and_is_then_not_looked_at(environ
         ({"FETCH_ML_GPU_TYPE": "amd"}, ()),
         ({"FETCH_ML_GPU_COUNT": "1"}, ("GPU-a",)),
         ({"FETCH_ML_GPU_COUNT": "2"}, ("GPU-a", "GPU-b")),
-        ({"FETCH_ML_GPU_COUNT": "3"}, ("GPU-a", "GPU-b", "2")),
-        ({"FETCH_ML_GPU_TYPE": "rocm", "FETCH_ML_GPU_COUNT": "2"}, ("0", "1")),
+        ({"FETCH_ML_GPU_COUNT": "3"}, ("GPU-a", "GPU-b", "declared-2")),
+        ({"FETCH_ML_GPU_TYPE": "rocm", "FETCH_ML_GPU_COUNT": "2"}, ("declared-0", "declared-1")),
     ],
 )
 def test_an_override_decides_which_devices_are_offered(environ, expected):
@@ -67,18 +76,37 @@ def test_an_override_decides_which_devices_are_offered(environ, expected):
     [("nvidia", "nvidia"), ("cuda", "nvidia"), ("AMD", "amd"), ("rocm", "amd"), ("metal", "apple"), ("intel", "intel")],
 )
 def test_declared_devices_have_the_declared_maker(word, vendor):
-    found = discover({"FETCH_ML_GPU_TYPE": word, "FETCH_ML_GPU_COUNT": "1"}, Inventory)
+    found = discover({"FETCH_ML_GPU_TYPE": word, "FETCH_ML_GPU_COUNT": "1"}, NOTHING)
     (device,) = found.capacity.devices
     assert (device.vendor, device.memory_bytes) == (vendor, None)
 
 
 def test_declared_devices_are_nvidias_unless_said_otherwise():
-    (device,) = discover({"FETCH_ML_GPU_COUNT": "1"}, Inventory).capacity.devices
+    (device,) = discover({"FETCH_ML_GPU_COUNT": "1"}, NOTHING).capacity.devices
     assert device.vendor is GpuVendor.NVIDIA
 
 
+def test_declared_devices_are_known_to_their_runtime_by_position():
+    devices = discover({"FETCH_ML_GPU_COUNT": "3"}, offering(FOUND)).capacity.devices
+    assert [device.ordinal for device in devices] == [None, None, 2]
+
+
+@pytest.mark.parametrize("slots", [1, 4, 64])
+def test_the_slots_of_each_gpu_can_be_declared(slots):
+    found = discover({"FETCH_ML_GPU_SLOTS_PER_GPU": str(slots)}, offering(FOUND))
+    assert [device.slots for device in found.capacity.devices] == [slots, slots]
+    assert found.capacity.gpu_detection == "nvml"
+
+
+def test_the_disk_and_the_instruction_set_are_told(tmp_path):
+    found = discover({}, NOTHING, disk=tmp_path / "not" / "there" / "yet").capacity
+    assert found.arch in (Arch.AMD64, Arch.ARM64)
+    assert (found.disk_bytes or 0) > 0
+    assert discover({}, NOTHING).capacity.disk_bytes is None
+
+
 def test_the_cores_can_be_declared():
-    assert discover({"FETCH_ML_TOTAL_CPU": "96"}, Inventory).capacity.cpus == 96
+    assert discover({"FETCH_ML_TOTAL_CPU": "96"}, NOTHING).capacity.cpus == 96
 
 
 def test_every_override_is_told_for_the_log():
@@ -88,7 +116,7 @@ def test_every_override_is_told_for_the_log():
         "FETCH_ML_TOTAL_CPU": "4",
         "FETCH_ML_GPU_SLOTS_PER_GPU": "1",
     }
-    assert discover(environ, Inventory).overrides == (
+    assert discover(environ, NOTHING).overrides == (
         "FETCH_ML_GPU_TYPE=nvidia",
         "FETCH_ML_GPU_COUNT=1",
         "FETCH_ML_TOTAL_CPU=4",
@@ -125,7 +153,7 @@ def test_all_bad_overrides_are_named_at_once():
         "FETCH_ML_GPU_TYPE": "voodoo",
         "FETCH_ML_GPU_COUNT": "999",
         "FETCH_ML_TOTAL_CPU": "0",
-        "FETCH_ML_GPU_SLOTS_PER_GPU": "4",
+        "FETCH_ML_GPU_SLOTS_PER_GPU": "65",
     }
     with pytest.raises(ConfigError) as caught:
         discover(environ, never)

@@ -195,3 +195,29 @@ def test_a_plain_process_has_no_mounts_and_found_faults_are_passed_on():
     assert "FETCHML_DATA_A" in fault.hint
     drift = Fault("dataset", "this", "that", "")
     assert faults(make_plan(datasets=(dataset("a", None),)), dataset_faults=(drift,)) == (drift,)
+
+
+NVIDIA, AMD, APPLE = (
+    Device(id="GPU-a", vendor=GpuVendor.NVIDIA),
+    Device(id="GPU-b", vendor=GpuVendor.AMD, nodes=("/dev/kfd", "/dev/dri/renderD128")),
+    Device(id="apple-gpu", vendor=GpuVendor.APPLE),
+)
+
+
+@pytest.mark.parametrize(
+    ("engine", "devices", "hint"),
+    [
+        (EngineKind.DOCKER, (NVIDIA,), None),
+        (EngineKind.DOCKER, (AMD,), None),
+        (EngineKind.PODMAN, (AMD,), None),
+        (EngineKind.PODMAN, (NVIDIA, AMD), None),
+        (EngineKind.PODMAN, (NVIDIA,), "use `--engine docker`"),
+        (EngineKind.DOCKER, (APPLE,), "use `--engine process`"),
+        (EngineKind.PODMAN, (APPLE,), "use `--engine process`"),
+    ],
+)
+def test_a_gpu_that_an_engine_cannot_pass_is_a_fault(engine, devices, hint):
+    plan = make_container_plan(engine=engine, resources=ResourceRequest(gpus=1, cpus=1, memory_bytes=GIB))
+    capacity = HOST.model_copy(update={"devices": devices})
+    found = [fault.hint for fault in check(Facts.of(plan, capacity)) if fault.check == "gpus"]
+    assert found == ([] if hint is None else [hint])
