@@ -25,6 +25,7 @@ class EndFacts(Model):
     refused: tuple[str, ...] = Field(default=(), description="What the worker's preflight found")
     environment_error: str | None = Field(default=None, description="Why its environment could not be made")
     start_error: str | None = Field(default=None, description="Why the engine could not start it")
+    data_error: str | None = Field(default=None, description="Why it was stopped for its data")
     infrastructure_error: str | None = Field(default=None, description="What else went wrong around the payload")
     storage_full: bool = Field(default=False, description="The disk of the run store was full")
     tail: str = Field(default="", description="The end of its output")
@@ -50,6 +51,13 @@ _SIGNS = (
         EndReason.IMAGE_ERROR,
         "the command could not be started: {0}",
         "check that the program exists in the image or environment",
+    ),
+    _Sign(
+        # An init program has a shell read what the system cannot execute, and the shell stumbles over its first bytes.
+        re.compile(r"\A\S+: (?:line )?\d+: \x7fELF|\bExec format error\b"),
+        EndReason.IMAGE_ERROR,
+        "the program is made for another architecture than this host's (exec format error)",
+        "build or choose one for this host",
     ),
     _Sign(
         re.compile(
@@ -131,6 +139,13 @@ def diagnose(facts: EndFacts) -> Diagnosis:
             summary="the command could not be started",
             detail=facts.start_error,
             resolution="check that the program exists in the image or environment",
+        )
+    if facts.data_error is not None:
+        return Diagnosis(
+            category=EndReason.DATA_ERROR,
+            summary="it was stopped at once: its data was replaced between check and start",
+            detail=facts.data_error,
+            resolution="keep others from changing the folders above it, or set `datasets.stage: always`",
         )
     if facts.lost:
         return Diagnosis(

@@ -102,6 +102,9 @@ class ProcessEngine:
         folder = self._folder(name)
         return self._read_state(folder) if durable.exists(folder / "spec.json") else None
 
+    def mounted(self, name: str, target: str) -> tuple[int, int] | None:
+        return None  # nothing is mounted
+
     def usage(self, name: str) -> Usage:
         return Usage()  # the shim counts, and reports at the end
 
