@@ -36,6 +36,7 @@ def neutral(user: User, text: str) -> str:
         *("keys", "keys init", "keys list", "keys rotate", "doctor"),
         *("dataset", "dataset add", "dataset list", "dataset info", "dataset verify", "dataset rm"),
         *("objects", "objects migrate", "simulate"),
+        *("gateway", "host", "host add", "user", "user add", "worker", "worker start", "login", "logout"),
     ],
 )
 def test_the_help(user: User, command: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -352,6 +353,63 @@ def test_a_file_that_changed_after_the_seal_is_not_taken(host: Host, lab: Gatewa
     model.write_bytes(b"changed" * 1000)
     assert host.shipping.turn() == 1
     assert lab.lab.store.read_manifest(RUN_ID).seal is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "run_manifest.json",
+        "plan.json",
+        "attempts/1/claim.json",
+        "attempts/1/owner.lock",
+        "attempts/2/output.log",
+        "attempts/01/output.log",
+        "attempts/1/../../run_manifest.json",
+        "results/../run_manifest.json",
+        "/etc/passwd",
+        "results//x",
+        "results/\0",
+        "code/train.py",
+        "results",
+        "",
+        "results/" + "a" * 300,
+        "results/" + "d/" * 100 + "x",
+    ],
+)
+def test_a_host_writes_nothing_but_what_runs_leave(host: Host, lab: Gateway, path: str, tmp_path: Path) -> None:
+    host.store.claim(host.claim())
+    before = {item: item.read_bytes() for item in lab.lab.store.folder(RUN_ID).path.rglob("*") if item.is_file()}
+    digest = hashlib.sha256(b"x").hexdigest()
+    for more in ({"append": 1}, {"total": 1, "sha256": digest}):
+        with pytest.raises(FetchmlError):
+            host.link.call(
+                "PUT",
+                f"/v1/runs/{RUN_ID}/file",
+                b"x",
+                query={"path": path, "offset": 0, **more},
+                headers={"Fetchml-Token": "a" * 64},
+            )
+    after = {item: item.read_bytes() for item in lab.lab.store.folder(RUN_ID).path.rglob("*") if item.is_file()}
+    assert after == before
+
+
+def test_a_link_in_a_run_folder_is_not_followed(host: Host, lab: Gateway, tmp_path: Path) -> None:
+    host.store.claim(host.claim())
+    folder = lab.lab.store.folder(RUN_ID).path
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("secret")
+    (folder / "results").symlink_to(tmp_path / "outside")
+    (folder / "attempts" / "1" / "output.log").symlink_to(tmp_path / "outside" / "secret")
+    for path in ("results/secret", "attempts/1/output.log"):
+        with pytest.raises(FetchmlError):
+            host.store.far.read_part(RUN_ID, path, 0)
+        for more in ({"append": 1}, {"total": 1, "sha256": hashlib.sha256(b"x").hexdigest()}):
+            query = {"path": path, "offset": 0, **more}
+            headers = {"Fetchml-Token": "a" * 64}
+            with suppress(FetchmlError):
+                host.link.call("PUT", f"/v1/runs/{RUN_ID}/file", b"x", query=query, headers=headers)
+    assert (tmp_path / "outside" / "secret").read_text() == "secret"
+    assert os.listdir(tmp_path / "outside") == ["secret"]
 
 
 def test_a_host_that_lost_its_attempt_changes_nothing_any_more(host: Host, lab: Gateway) -> None:

@@ -118,6 +118,12 @@ def test_a_run_of_a_laptop_goes_through_on_another_host(lab: Lab) -> None:
     assert lab.laptop.json("info", "@")["identity"]["run_id"] == run_id
 
 
+def test_a_run_is_queued_and_followed_in_one_command(lab: Lab) -> None:
+    lab.laptop.script("witness.py", WITNESS)
+    done = lab.laptop.run("queue", "--follow", "--engine", "process", "witness.py", "1")
+    assert "tick 0\ntick 1\n" in done.stdout
+
+
 def test_output_is_seen_while_it_is_printed(lab: Lab) -> None:
     run_id = lab.run_one(6)
     until(lambda: "tick 3" in lab.laptop.run("logs", run_id, check=False).stdout, "output to arrive")

@@ -9,6 +9,7 @@ import pytest
 from block_server import block_server
 
 HEAVY = ("prefect", "mlflow", "docker", "requests", "httpx", "rich", "sqlalchemy", "cryptography", "minio", "blake3")
+SERVERS = ("starlette", "uvicorn", "fastapi", "websockets", "asyncio")
 PYDANTIC = "pydantic"
 
 REPORT = (
@@ -66,6 +67,25 @@ def test_a_bucket_costs_only_those_who_use_it(tmp_path: Path, words: tuple[str, 
     assert "minio" not in loaded_by(
         tmp_path, *words, env={"FETCHML_OBJECTS_URL": "s3://lab/fetchml", "FETCHML_OBJECTS_RUNS": "copy"}
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("login", "--help"), ("host", "list"), ("user", "list"), ("worker", "start"), ("gateway", "status"), ("status",)],
+    ids=" ".join,
+)
+def test_commands_of_a_lab_load_no_server(tmp_path: Path, words: tuple[str, ...]) -> None:
+    env = {"FETCHML_GATEWAY_LISTEN": "127.0.0.1:1"}
+    assert loaded_by(tmp_path, *words, env=env).isdisjoint({*HEAVY, *SERVERS})
+
+
+def test_a_laptop_pays_for_a_client_only(tmp_path: Path) -> None:
+    from fetchml.link.login import Login, write_login
+
+    (tmp_path / "home").mkdir()
+    write_login(tmp_path / "home", Login("http://127.0.0.1:1", "user", "ada", "key", "store"))
+    loaded = loaded_by(tmp_path, "status")
+    assert loaded.isdisjoint({*HEAVY, *SERVERS})
 
 
 def test_submitting_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fetchml.errors import ConfigError, Conflict, FetchmlError, NotFound
 from fetchml.gateway.lab import Lab
 from fetchml.gateway.rules import Answer, Call, Permission, Rule, json_answer
 from fetchml.link.wire import CHUNK_BYTES, MAX_CHUNK_BODY
+from fetchml.models.claim import Claim
 from fetchml.models.ids import is_digest
 from fetchml.models.manifest import RunManifest
 from fetchml.store.below import file_below, files_below, folder_below, parts_of
@@ -80,9 +81,11 @@ class _Files:
 
     def write(self, call: Call) -> Answer:
         """Takes a part of a file; of one that grows it is there at once, of another when it is whole."""
-        folder = self._owned(call)
+        folder, claim = self._owned(call)
         path, offset = call.query.get("path", ""), call.number("offset", most=_MAX_FILE_BYTES)
         place = parts_of(path)
+        if place[0] == "attempts" and place[1:2] not in [(str(number),) for number in range(1, claim.attempt + 1)]:
+            raise ConfigError(f"`{path[:200]}` is no file of an attempt so far", code="bad-path")
         if call.query.get("append"):
             if not _is_attempt_file(place, APPENDED):
                 raise ConfigError(f"`{path[:200]}` is no file that grows", code="bad-path")
@@ -93,7 +96,7 @@ class _Files:
 
     def remove(self, call: Call) -> Answer:
         """Removes a file that says something no more."""
-        folder, path = self._owned(call), call.query.get("path", "")
+        (folder, _), path = self._owned(call), call.query.get("path", "")
         place = parts_of(path)
         if not _is_attempt_file(place, ("stall.json",)):
             raise ConfigError(f"`{path[:200]}` cannot be removed", code="bad-path")
@@ -103,7 +106,7 @@ class _Files:
 
     def missing(self, call: Call) -> Answer:
         """Tells which of some files are not there as they should be."""
-        folder = self._owned(call)
+        folder, _ = self._owned(call)
         try:
             asked = cast("dict[str, list[Any]]", json.loads(call.body))
             wanted = {path: (int(item[0]), str(item[1])) for path, item in asked.items()}
@@ -169,7 +172,8 @@ class _Files:
             self._store.read_manifest(run_id)  # says that there is none
         return folder
 
-    def _owned(self, call: Call) -> RunFolder:
+    def _owned(self, call: Call) -> tuple[RunFolder, Claim]:
+        """Returns the folder of a run, and the claim that the caller has shown to be its own."""
         folder = self._folder(call)
         claim = latest_claim(self._store, folder.run_id)
         if claim is None:
@@ -177,7 +181,7 @@ class _Files:
         check_token(claim, call.token)
         if self._store.read_manifest(folder.run_id).is_over(claim.attempt):
             raise Conflict(f"attempt {claim.attempt} of run `{folder.run_id}` is over", code="already-ended")
-        return folder
+        return folder, claim
 
 
 class _Arrived:

@@ -44,7 +44,7 @@ class RemoteObjects:
         )
 
     def marks(self, prefixes: Collection[str]) -> dict[str, str]:
-        return {}  # what is near says nothing about the lab
+        return {}  # what the lab has may go at any time
 
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:

@@ -61,8 +61,8 @@ def why(settings: Settings, target: str) -> Why:
     if not isinstance(manifest.status, Queued):
         stall = None if manifest.seal is not None else read_stall(home.store.folder(row.run_id))
         return Why(manifest, stall=stall)
-    limits, notes = pool_limits(settings)
-    if not Daemon(home.services, "worker").is_alive():
+    limits, notes = pool_limits(settings) if home.link is None else (None, ())
+    if home.link is None and not Daemon(home.services, "worker").is_alive():
         notes = (*notes, "no worker runs on this host; `fetchml up` starts one")
     return _waiting(manifest, Queue(home, lambda: datetime.now(UTC)).look(limits or PoolLimits()), notes)
 
