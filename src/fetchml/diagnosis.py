@@ -26,6 +26,7 @@ class EndFacts(Model):
     environment_error: str | None = Field(default=None, description="Why its environment could not be made")
     start_error: str | None = Field(default=None, description="Why the engine could not start it")
     infrastructure_error: str | None = Field(default=None, description="What else went wrong around the payload")
+    device_error: str | None = Field(default=None, description="What a GPU of the run reported last, if it is wrong")
     storage_full: bool = Field(default=False, description="The disk of the run store was full")
     tail: str = Field(default="", description="The end of its output")
     memory_limit_bytes: int = Field(default=0, description="Memory limit, in bytes")
@@ -158,6 +159,13 @@ def diagnose(facts: EndFacts) -> Diagnosis:
         return _memory(facts, tail, certain=True)
     if facts.exit_code == 0:
         return Diagnosis(category=EndReason.OK, summary="completed")
+    if facts.device_error is not None:
+        return Diagnosis(
+            category=EndReason.INFRASTRUCTURE,
+            summary="a GPU of the run failed",
+            detail="\n".join(filter(None, (facts.device_error, tail))),
+            resolution="`fetchml doctor` looks at the GPUs of this host; then queue it again",
+        )
     return _from_output(facts, tail)
 
 

@@ -26,7 +26,7 @@ from fetchml.execution.after import LookBack
 from fetchml.execution.again import put_back
 from fetchml.execution.data import verify
 from fetchml.execution.devices import fault_of, given
-from fetchml.execution.driver import Driver
+from fetchml.execution.driver import Driver, sampler_of
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
 from fetchml.execution.sealing import clean, seal_run
@@ -232,7 +232,8 @@ class Attempt:
             return self._not_started(EndFacts(start_error=state.error))
         manifest = self._to_running(state)
         started_at = manifest.times.started_at or self._driver.now()
-        watch = Watch(self._driver, self.engine, self._claim, self.folder, self.plan, started_at)
+        sampler = sampler_of(self._driver, self._claim, self.folder)
+        watch = Watch(self._driver, self.engine, self._claim, self.folder, self.plan, started_at, sampler)
         return self._write_end(watch.until_ended())
 
     def finalize(self, ended: Ended) -> RunManifest:

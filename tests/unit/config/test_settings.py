@@ -23,6 +23,7 @@ _IN_SECONDS = (
     "datasets.timeout",
     "datasets.cache.ttl",
     "retries.backoff",
+    "sampling.interval",
 )
 
 
