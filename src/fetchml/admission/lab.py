@@ -39,6 +39,8 @@ class Pending:
     forecast: Forecast | None = None
     moved_up_at: datetime | None = None
     """When somebody put it in front of all others; the latest goes first."""
+    attempt: int = 1
+    """The attempt it waits for."""
     needs: Needs = field(init=False, repr=False, compare=False)
     """What it asks for, in the form that is compared; made once, as thousands of runs wait through many decisions."""
 
@@ -99,6 +101,10 @@ class HostState:
     """It has not been heard of for a while; what it holds stays held."""
     dedication: Dedication | None = None
     strangers: tuple[Stranger, ...] = ()
+    memory_taken: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Memory of devices that is gone though no stranger computes there, by id, in bytes."""
+    disk_free_bytes: int | None = None
+    """Free disk space, in bytes; None: it is not known."""
     suspended: Mapping[str, str] = field(default_factory=dict[str, str])
     """Devices that do not answer just now, by id, with what is wrong."""
 

@@ -75,6 +75,12 @@ class Room:
         for device_id in (*state.suspended, *(item.device_id for item in state.strangers)):
             if device_id in room.spots:
                 room.spots[device_id].is_closed = True
+        if room.disk_bytes is not None and state.disk_free_bytes is not None:
+            room.disk_bytes = min(room.disk_bytes, state.disk_free_bytes)
+        for device_id, taken in state.memory_taken.items():
+            spot = room.spots.get(device_id)
+            if spot is not None and spot.memory_bytes is not None:
+                spot.memory_bytes -= taken
         for item in holding:
             room.take(item)
         return room

@@ -252,6 +252,44 @@ class Settings:
         "Time between two looks at the queue when nothing wakes the worker",
         Scope.HOST,
     )
+    worker_heartbeat: int = _setting(
+        "worker.heartbeat", DurationKind(), 10, "Time between two signs of life of a worker", Scope.HOST
+    )
+    worker_lease: int = _setting(
+        "worker.lease",
+        DurationKind(),
+        60,
+        "Time without a sign of life after which a host counts as silent; what runs there is never started elsewhere",
+        Scope.HOST,
+    )
+    queue_policy: str = _setting(
+        "queue.policy",
+        Choice("default", "easy", "fifo"),
+        "default",
+        "Order of runs of one priority; default: short, narrow and long waiting first, with backfill; easy: in turn,"
+        " with backfill; fifo: strictly in turn",
+        Scope.HOST,
+    )
+    queue_user_gpus: float | None = _setting(
+        "queue.user_gpus", Number(0, 1024, optional=True), None, "GPUs one user may hold at once", Scope.HOST
+    )
+    queue_user_runs: int | None = _setting(
+        "queue.user_runs",
+        Number(0, 100_000, whole=True, optional=True),
+        None,
+        "Runs one user may have started at once",
+        Scope.HOST,
+    )
+    queue_group_gpus: float | None = _setting(
+        "queue.group_gpus", Number(0, 1024, optional=True), None, "GPUs one group may hold at once", Scope.HOST
+    )
+    queue_group_runs: int | None = _setting(
+        "queue.group_runs",
+        Number(0, 100_000, whole=True, optional=True),
+        None,
+        "Runs of one group that may be started at once",
+        Scope.HOST,
+    )
     docker_host: str | None = _setting(
         "docker.host", Text(512, optional=True), None, "Docker socket; none: DOCKER_HOST or the default", Scope.HOST
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import boot_id, host_name
 from fetchml.models.plan import Plan
+from fetchml.models.resources import DeviceShare
 
 
 def run_claim(
@@ -15,7 +16,7 @@ def run_claim(
     *,
     worker: str,
     now: datetime,
-    device_ids: tuple[str, ...] = (),
+    shares: tuple[DeviceShare, ...] = (),
     flow_run_id: str | None = None,
     waited_for: tuple[str, ...] = (),
 ) -> Claim:
@@ -31,7 +32,9 @@ def run_claim(
         claimed_at=now,
         cpus=plan.resources.cpus,
         memory_bytes=plan.resources.memory_bytes,
-        device_ids=device_ids,
+        disk_bytes=plan.resources.disk_bytes or 0,
+        device_ids=tuple(share.device_id for share in shares),
+        shares=shares,
         flow_run_id=flow_run_id,
         waited_for=waited_for,
     )

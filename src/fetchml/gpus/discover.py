@@ -128,7 +128,7 @@ def discovery_of(inventory: Inventory, overrides: Overrides, disk: Path | None =
         devices=inventory.devices,
         gpu_detection=inventory.detection,
         arch=_ARCHS.get(platform.machine().lower()),
-        disk_bytes=None if disk is None else _free_bytes(disk),
+        disk_bytes=None if disk is None else _disk_bytes(disk),
     )
     return Discovery(capacity, inventory, overrides.lines)
 
@@ -189,9 +189,22 @@ def _cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _free_bytes(folder: Path) -> int | None:
+def free_disk_bytes(folder: Path) -> int | None:
+    """Returns the free space of the disk a folder is on, in bytes, or None if it cannot be told."""
+    usage = _disk(folder)
+    return None if usage is None else usage[1]
+
+
+def _disk_bytes(folder: Path) -> int | None:
+    usage = _disk(folder)
+    return None if usage is None else usage[0]
+
+
+def _disk(folder: Path) -> tuple[int, int] | None:
+    """Returns size and free space of the disk a folder is on."""
     existing = next((place for place in (folder, *folder.parents) if place.exists()), None)
     try:
-        return None if existing is None else shutil.disk_usage(existing).free
+        usage = None if existing is None else shutil.disk_usage(existing)
     except OSError:
         return None
+    return None if usage is None else (usage.total, usage.free)

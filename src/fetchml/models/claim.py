@@ -34,6 +34,7 @@ class Claim(Model):
     claimed_at: UtcTime = Field(description="When it was claimed")
     cpus: float = Field(ge=0, description="CPU cores reserved")
     memory_bytes: int = Field(ge=0, description="Memory reserved, in bytes")
+    disk_bytes: int = Field(default=0, ge=0, description="Disk space reserved, in bytes")
     device_ids: tuple[str, ...] = Field(default=(), description="GPUs reserved")
     shares: tuple[DeviceShare, ...] = Field(
         default=(),
@@ -42,6 +43,11 @@ class Claim(Model):
     )
     flow_run_id: str | None = Field(default=None, description="Flow run the attempt belongs to")
     waited_for: tuple[str, ...] = Field(default=(), description="Last reasons the run waited, in words")
+
+    @property
+    def held(self) -> tuple[DeviceShare, ...]:
+        """The devices it holds, and how much of each."""
+        return self.shares or tuple(DeviceShare(device_id=device_id, share=1) for device_id in self.device_ids)
 
 
 class CancelRequest(Model):

@@ -48,10 +48,14 @@ class PublishedHost(Model):
     published_at: UtcTime = Field(description="When it said this, on the clock of its host")
     running: tuple[HeldRun, ...] = Field(default=(), description="Runs that hold resources")
     strangers: tuple[SeenStranger, ...] = Field(default=(), description="Devices that others use")
+    memory_taken: dict[str, int] = Field(
+        default_factory=dict, description="GPU memory that is gone though nobody computes there, by device, in bytes"
+    )
     suspended: dict[str, str] = Field(
         default_factory=dict, description="Devices that do not answer just now, by id, with what is wrong"
     )
     engines: dict[str, str] = Field(default_factory=dict, description="Where it looks for container engines, by kind")
+    disk_free_bytes: int | None = Field(default=None, ge=0, description="Free disk space, in bytes; null: unknown")
     load: float | None = Field(default=None, ge=0, description="Load average of the last minute; null: unknown")
 
     @property

@@ -155,7 +155,7 @@ class HostCapacity(Model):
         default=None,
         ge=0,
         exclude_if=_is_none,
-        description="Disk space that runs may use, in bytes; left out if unknown",
+        description="Size of the disk that runs use, in bytes; left out if unknown",
     )
 
 

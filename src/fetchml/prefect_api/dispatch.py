@@ -35,6 +35,12 @@ def queue_name(priority: int) -> str:
     return f"priority-{priority}"
 
 
+def priority_of(queue: str) -> int | None:
+    """Returns the priority of a work queue, or None if it is none of ours."""
+    prefix, _, number = queue.rpartition("-")
+    return int(number) if prefix == "priority" and number.isdecimal() else None
+
+
 def store_tag(store_id: str) -> str:
     """Returns the tag that marks the flow runs of a store."""
     return f"{STORE_TAG}{store_id}"

@@ -2,7 +2,11 @@
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 
+from fetchml.admission.decide import Admit, Wait, decide
+from fetchml.admission.lab import HostState
+from fetchml.admission.policy import Policy
 from fetchml.archive.copier import copies_runs, start_copying
 from fetchml.config.settings import Settings
 from fetchml.errors import Conflict, FetchmlError
@@ -17,8 +21,12 @@ from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
 from fetchml.models.host import user_name
 from fetchml.models.manifest import RunManifest
+from fetchml.models.resources import DeviceShare
 from fetchml.models.status import Queued
+from fetchml.queueing.look import Queue, pending_of
 from fetchml.service.engines import engine_maker
+
+_POLL_S = 0.5
 
 
 def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
@@ -45,14 +53,33 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
     return manifest
 
 
+def _devices(driver: Driver, manifest: RunManifest) -> tuple[DeviceShare, ...]:
+    """Returns devices of this host for a run, as soon as nobody else holds them."""
+    run = pending_of(manifest)
+    if not run.request.gpus:
+        return ()
+    queue = Queue(driver.home)
+    while True:
+        lab = queue.look().lab
+        here = next((host for host in lab.hosts if host.name == driver.discovery.capacity.host), None)
+        alone = replace(lab, hosts=(here or HostState(driver.discovery.capacity),))
+        match decide([run], alone, Policy(), driver.now()):
+            case [Admit(parts=(part, *_))]:
+                return part.shares
+            case [Wait()]:
+                time.sleep(_POLL_S)
+            case _:
+                return ()  # its own preflight refuses it
+
+
 def _attempt(driver: Driver, manifest: RunManifest) -> RunManifest:
     """Carries out the attempt a run waits for, once it is due."""
     store, run_id, status = driver.home.store, manifest.identity.run_id, manifest.status
     if isinstance(status, Queued) and status.not_before is not None:
         time.sleep(max(0.0, (status.not_before - driver.now()).total_seconds()))
     plan = store.read_plan(run_id)
-    device_ids = tuple(device.id for device in driver.discovery.capacity.devices[: int(plan.resources.gpus)])
-    claim = run_claim(plan, run_id, manifest.attempt, worker="direct", now=driver.now(), device_ids=device_ids)
+    shares = _devices(driver, manifest)
+    claim = run_claim(plan, run_id, manifest.attempt, worker="direct", now=driver.now(), shares=shares)
     if not store.claim(claim):
         raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
     with owning(store.folder(run_id).attempt(manifest.attempt)):

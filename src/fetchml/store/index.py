@@ -8,7 +8,7 @@ because validating a thousand of them would cost a status command its second.
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -100,14 +100,13 @@ class RunIndex:
             row = known.get(name)
             # The manifest of an ended run changes only by later edits, which are looked at one run at a time.
             if row is None or (not row.is_final and row.stamp != stamp_of(self._manifest(name))):
-                row = self._read(name)
+                row = self.read(name)
                 if row is None:
                     continue
                 fresh.append(row)
             rows.append(row)
         gone = known.keys() - set(names)
-        if fresh or gone:
-            self._save(fresh, gone)
+        self.keep(fresh, gone)
         rows.sort(key=lambda row: (row.queued_at, row.run_id), reverse=True)
         return rows
 
@@ -118,7 +117,8 @@ class RunIndex:
     def _manifest(self, run_id: str) -> Path:
         return self._runs / run_id / "run_manifest.json"
 
-    def _read(self, run_id: str) -> RunRow | None:
+    def read(self, run_id: str) -> RunRow | None:
+        """Returns the row of one run as its folder has it now, or None if there is no such folder."""
         path = self._manifest(run_id)
         stamp = stamp_of(path)
         try:
@@ -142,8 +142,10 @@ class RunIndex:
                     self._file.unlink()
         return {}
 
-    def _save(self, fresh: Sequence[RunRow], gone: Iterable[str]) -> None:
+    def keep(self, fresh: Sequence[RunRow], gone: Collection[str] = ()) -> None:
         """Stores what was read, best effort: the next reader can do it again."""
+        if not fresh and not gone:
+            return
         with suppress(sqlite3.Error), closing(self._open()) as database:
             if database.execute("PRAGMA user_version").fetchone()[0] != _SCHEMA_VERSION:
                 database.executescript(

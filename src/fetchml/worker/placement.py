@@ -1,35 +1,45 @@
-"""Decides which scheduled runs this host takes now, and claims them."""
+"""Decides which waiting runs this host takes now, and claims them."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fetchml.admission.decide import Admit, Part, Refuse, Wait, decide
-from fetchml.admission.lab import Holding, HostState, Lab, Pending
-from fetchml.admission.policy import Policy
+from fetchml.admission.decide import Admit, Decision, Refuse, Wait, decide
+from fetchml.admission.lab import Pending
 from fetchml.daemons.worker import Waiting
-from fetchml.errors import NotFound
 from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import run_claim
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
-from fetchml.models.resources import DeviceShare, HostCapacity
-from fetchml.models.status import Queued
+from fetchml.models.resources import DeviceShare
+from fetchml.queueing.look import Moment, PoolLimits, Queue
 from fetchml.store.index import RunIndex
+
+_SHOWN = 500
+"""Waiting runs, from the front of the queue, whose reasons are published; `fetchml why` finds those of any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A run that fits now, on this host."""
+
+    run_id: str
+    attempt: int
+    shares: tuple[DeviceShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """The outcome of one look at the queue."""
 
-    admitted: tuple[Admit, ...]
-    """Runs that fit now, in order; each still has to be claimed."""
-    unknown: tuple[str, ...]
-    """Names of scheduled flow runs that belong to no run of this store."""
+    starts: tuple[Start, ...]
+    """Runs to start here, in order; each still has to be claimed."""
     changed: bool
     """Whether what runs or waits differs from the look before."""
+    decisions: tuple[Decision, ...] = ()
+    """What was decided, for all hosts."""
 
 
 class Placer:
@@ -37,30 +47,34 @@ class Placer:
 
     Args:
         home: The home folder.
-        capacity: What the host offers.
         worker: Name of the worker, for the claims.
     """
 
-    def __init__(self, home: Home, capacity: HostCapacity, worker: str) -> None:
+    def __init__(self, home: Home, worker: str) -> None:
         self._home = home
-        self._capacity = capacity
         self._worker = worker
+        self._host = host_name()
+        self._queue = Queue(home)
         self._claims: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._waiting: dict[str, Waiting] = {}
         self._last_reasons: dict[str, tuple[str, ...]] = {}
-        self._known: dict[str, Pending] = {}
-        """Requests of queued runs; they never change, and reading 200 manifests at each look would cost 0.2 s."""
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Ids of the runs that hold resources, sorted."""
+        """Ids of the runs that hold resources here, sorted."""
         with self._lock:
             return tuple(sorted(self._claims))
 
     @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What is held here."""
+        with self._lock:
+            return tuple(self._claims.values())
+
+    @property
     def waiting(self) -> dict[str, Waiting]:
-        """Why the others wait."""
+        """Why the others wait, those in front."""
         with self._lock:
             return dict(self._waiting)
 
@@ -75,7 +89,7 @@ class Placer:
             self._claims.pop(run_id, None)
 
     def recover(self) -> list[Claim]:
-        """Returns the claims of this host whose runs have not ended, and holds their resources again.
+        """Returns the claims of this host whose attempts are not over, and holds their resources again.
 
         Cancellations that were cut short are completed on the way.
         """
@@ -88,98 +102,91 @@ class Placer:
                 cancel_unstarted(
                     self._home.store, row.run_id, claim.worker, lambda: datetime.now(UTC), self._home.keys.signer
                 )
-            elif claim.host == host_name():
+            elif claim.host == self._host:
                 found.append(claim)
         with self._lock:
             self._claims.update({claim.run_id: claim for claim in found})
         return found
 
-    def place(self, run_ids: Sequence[str]) -> Placed:
+    def place(self, limits: PoolLimits) -> Placed:
         """Decides what may start now.
 
         Args:
-            run_ids: What Prefect has scheduled for this store, by name of the flow run.
+            limits: What Prefect says about the pool.
         """
-        freed = self._release_sealed()
-        unknown: list[str] = []
-        pending: list[Pending] = []
-        for run_id in run_ids:
-            if self.held(run_id) is not None:
-                continue
-            try:
-                found = self._pending(run_id)
-            except NotFound:
-                unknown.append(run_id)
-                continue
-            if found is not None:
-                pending.append(found)
-        self._known = {item.run_id: item for item in pending}
+        freed = self._release_over()
         with self._lock:
-            holding = tuple(self._holding(claim) for claim in self._claims.values())
-        lab = Lab((HostState(self._capacity),), holding)
-        admitted: list[Admit] = []
+            claimed = dict(self._claims)
+        moment = self._queue.look(limits, claimed)
+        decisions = decide(moment.pending, moment.lab, moment.policy, moment.now)
         waiting: dict[str, Waiting] = {}
-        for decision in decide(pending, lab, Policy(), datetime.now(UTC)):
+        starts: list[Start] = []
+        runs = {run.run_id: run for run in moment.pending}
+        for decision in decisions:
             match decision:
-                case Admit():
-                    admitted.append(decision)
-                case Refuse(run_id, _):
-                    # It starts all the same: the attempt's own preflight refuses it, with a complete record.
-                    admitted.append(Admit(run_id, (Part(self._capacity.host),)))
                 case Wait(run_id=run_id, position=position, reasons=reasons):
-                    waiting[run_id] = Waiting(position=position, reasons=tuple(str(reason) for reason in reasons))
+                    if position <= _SHOWN:
+                        waiting[run_id] = Waiting(position=position, reasons=tuple(str(item) for item in reasons))
+                case _:
+                    start = self._start(decision, runs)
+                    if start is not None:
+                        starts.append(start)
+        waiting.update(_resting(moment))
         with self._lock:
-            changed = freed or bool(admitted) or waiting != self._waiting
+            changed = freed or bool(starts) or waiting != self._waiting
             self._waiting = waiting
-        self._last_reasons |= {run_id: item.reasons for run_id, item in waiting.items()}
-        return Placed(tuple(admitted), tuple(unknown), changed)
+        self._last_reasons = {run_id: item.reasons for run_id, item in waiting.items()} | {
+            start.run_id: self._last_reasons.get(start.run_id, ()) for start in starts
+        }
+        return Placed(tuple(starts), changed, tuple(decisions))
 
-    def claim(self, admit: Admit, flow_run_id: str) -> Claim | None:
-        """Takes an admitted run; this is what makes its start single.
+    def claim(self, start: Start, flow_run_id: str) -> Claim | None:
+        """Takes a run; this is what makes its start single.
 
         Returns:
             The claim, or None if the run was cancelled in this moment or another worker was first.
         """
         store = self._home.store
-        waited = self._last_reasons.pop(admit.run_id, ())
         claim = run_claim(
-            store.read_plan(admit.run_id),
-            admit.run_id,
-            store.read_manifest(admit.run_id).attempt,
+            store.read_plan(start.run_id),
+            start.run_id,
+            start.attempt,
             worker=self._worker,
             now=datetime.now(UTC),
-            device_ids=tuple(share.device_id for part in admit.parts for share in part.shares),
+            shares=start.shares,
             flow_run_id=flow_run_id,
-            waited_for=waited,
+            waited_for=self._last_reasons.get(start.run_id, ()),
         )
         if not store.claim(claim):
-            self._known.pop(admit.run_id, None)
             return None
         with self._lock:
-            self._claims[admit.run_id] = claim
+            self._claims[start.run_id] = claim
         return claim
 
-    def _holding(self, claim: Claim) -> Holding:
-        """Returns what a claim holds; a claim names whole devices."""
-        shares = tuple(DeviceShare(device_id=device_id, share=1) for device_id in claim.device_ids)
-        return Holding(claim.run_id, self._capacity.host, claim.cpus, claim.memory_bytes, shares)
+    def _start(self, decision: Admit | Refuse, runs: Mapping[str, Pending]) -> Start | None:
+        """Returns what to start here, or None if another host starts it.
 
-    def _pending(self, run_id: str) -> Pending | None:
-        """Returns the request of a run if it waits."""
-        known = self._known.get(run_id)
-        if known is not None:
-            return known
-        manifest = self._home.store.read_manifest(run_id)
-        status = manifest.status
-        if not isinstance(status, Queued) or (status.not_before or datetime.now(UTC)) > datetime.now(UTC):
+        A run that no host can ever take starts all the same: its own preflight refuses it, with a complete record.
+        """
+        attempt = runs[decision.run_id].attempt
+        if isinstance(decision, Refuse):
+            return Start(decision.run_id, attempt)
+        if len(decision.parts) != 1 or decision.parts[0].host != self._host:
             return None
-        return Pending(run_id, manifest.identity.priority, manifest.times.queued_at, manifest.resources.requested)
+        return Start(decision.run_id, attempt, decision.parts[0].shares)
 
-    def _release_sealed(self) -> bool:
+    def _release_over(self) -> bool:
         """Frees what attempts held that are over: their processes still talk to Prefect, which needs no device."""
-        with self._lock:
-            held = list(self._claims.values())
-        over = [claim for claim in held if self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)]
+        over = [claim for claim in self.claims if self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)]
         for claim in over:
             self.release(claim.run_id)
         return bool(over)
+
+
+def _resting(moment: Moment) -> dict[str, Waiting]:
+    """Returns the runs whose next attempt is not due, behind all others."""
+    behind = len(moment.pending) + 1
+    return {
+        run_id: Waiting(position=behind + place, reasons=(f"its next attempt is due at {due:%H:%M:%S} UTC",))
+        for place, (run_id, due) in enumerate(sorted(moment.resting.items(), key=lambda item: item[1])[:_SHOWN])
+    }

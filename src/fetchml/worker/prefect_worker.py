@@ -21,7 +21,6 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 from pydantic import Field
 
 import fetchml
-from fetchml.admission.decide import Admit
 from fetchml.archive.copier import copies_runs
 from fetchml.config.layers import load
 from fetchml.daemons.process import Daemon, holding
@@ -29,15 +28,20 @@ from fetchml.daemons.wake import REPAIR, drain, listen
 from fetchml.daemons.worker import LOCKED_VARIABLE, PRIVATE_VARIABLE, WorkerState, write_worker_state
 from fetchml.engine.choose import addresses
 from fetchml.errors import Conflict, FetchmlError
-from fetchml.gpus.discover import discover
+from fetchml.gpus.discover import discovery_of, overrides_of
+from fetchml.gpus.strangers import Ours
+from fetchml.gpus.watcher import DeviceWatch, Latest
 from fetchml.home import Home
 from fetchml.models.claim import Claim
 from fetchml.models.host import host_name
+from fetchml.models.resources import HostCapacity
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
 from fetchml.worker.copies import keep_copying
-from fetchml.worker.placement import Placer
+from fetchml.worker.placement import Placer, Start
+from fetchml.worker.presence import Presence
 from fetchml.worker.reconcile import Reconciler
 from fetchml.worker.tending import Tender
+from fetchml.worker.window import Window
 
 if TYPE_CHECKING:
     import anyio.abc
@@ -105,12 +109,16 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         await asyncio.to_thread(home.create)
         self._home = home
         self._lock = self._take_lock()
-        discovery = await asyncio.to_thread(discover)
-        for line in discovery.overrides:
+        self._overrides = overrides_of()
+        for line in self._overrides.lines:
             self._logger.warning("resources of this host are overridden: %s", line)
-        self._discovery = discovery
+        self._devices = DeviceWatch(self._overrides, self._ours, home.services)
+        self._window = Window(self._work_pool_name, store_tag(home.store_id))
         self._tender = Tender(home, self._logger, on_release=self._wake.set)
-        self._placer = Placer(home, discovery.capacity, self.name)
+        self._placer = Placer(home, self.name)
+        self._presence = Presence(home, self.name, self._look_at_host, self._started_at)
+        await asyncio.to_thread(self._devices.start)
+        await asyncio.to_thread(self._presence.publish, ())
         await self._tender.start()
         await super().setup()
         api_url = str(get_current_settings().api.url or "")
@@ -120,6 +128,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._spawn(self._tend(claim))
         self._spawn(self._listen())
         self._spawn(self._reconcile())
+        self._spawn(self._show_presence())
         if copies_runs(home):
             self._spawn(keep_copying(home, self._sealed, self._logger))
         await asyncio.to_thread(self._publish)
@@ -132,6 +141,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._runs_task_group.cancel_scope.cancel()
         if hasattr(self, "_tender"):
             self._tender.stop()
+        if hasattr(self, "_devices"):
+            await asyncio.to_thread(self._devices.close)
         await super().teardown(*exc_info)
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
@@ -139,31 +150,40 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         if not self._has_successfully_synced or self._is_server_a_stranger():
             return []
         async with self._poll_lock:
-            scheduled = await self._get_scheduled_flow_runs()
+            limits = await self._window.limits(self.client)
             self._last_polled_time = cast("Any", datetime.now(UTC))
-            mine = {str(entry.flow_run.name): entry.flow_run for entry in scheduled if self._is_mine(entry.flow_run)}
-            placed = await asyncio.to_thread(self._placer.place, list(mine))
-            for name in placed.unknown:
-                await self._turn_away(mine[name])
-            started = await asyncio.gather(*(self._begin(admit, mine[admit.run_id]) for admit in placed.admitted))
+            placed = await asyncio.to_thread(self._placer.place, limits)
+            known: dict[tuple[str, int], FlowRun] = {}
+            if placed.starts:
+                known, now = await asyncio.gather(
+                    self._window.flow_runs(self.client, [start.run_id for start in placed.starts]),
+                    self._window.limits(self.client, is_fresh=True),
+                )
+                if now != limits:  # someone has paused a queue, say
+                    placed = await asyncio.to_thread(self._placer.place, now)
+            started = await asyncio.gather(
+                *(self._begin(start, known.get((start.run_id, start.attempt))) for start in placed.starts)
+            )
             if placed.changed:
                 await asyncio.to_thread(self._publish)
             return [flow_run for flow_run in started if flow_run is not None]
 
-    async def _begin(self, admit: Admit, flow_run: "FlowRun") -> "FlowRun | None":
-        """Starts an admitted run, if Prefect lets it go and nobody else has it.
+    async def _begin(self, start: Start, flow_run: "FlowRun | None") -> "FlowRun | None":
+        """Starts a run, if Prefect knows it and lets it go, and nobody else has it.
 
         Prefect's `Pending` comes first, since a concurrency limit may say no. From the claim on, nothing that Prefect
         says or fails to say keeps the run from being carried out.
         """
+        if flow_run is None or flow_run.state is None or not flow_run.state.is_scheduled():
+            return None  # it is being handed over, or the reconciler has to look at it
         try:
             state = await propose_state(self.client, Pending(), flow_run_id=flow_run.id)
         except Abort as reason:
-            self._logger.info("Prefect holds run %s back: %s", admit.run_id, reason)
+            self._logger.info("Prefect holds run %s back: %s", start.run_id, reason)
             return None
         if not state.is_pending():
             return None
-        claim = await asyncio.to_thread(self._placer.claim, admit, str(flow_run.id))
+        claim = await asyncio.to_thread(self._placer.claim, start, str(flow_run.id))
         if claim is None:
             self._repair.set()  # the reconciler tells Prefect what became of it
             return None
@@ -191,11 +211,6 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         await self._tend(claim)
         return FetchmlWorkerResult(identifier=claim.run_id, status_code=0)
 
-    def _is_mine(self, flow_run: "FlowRun") -> bool:
-        """Leaves the runs of other stores alone; what carries no store's mark was made by hand."""
-        marks = [tag for tag in flow_run.tags if tag.startswith(STORE_TAG)]
-        return not marks or store_tag(self._home.store_id) in marks
-
     def _is_server_a_stranger(self) -> bool:
         """Tells whether the private server is gone: what answers on its port then is another home's."""
         return self._is_private and not Daemon(self._home.services, "server").is_alive()
@@ -204,6 +219,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         await self._tender.tend(claim)
         self._placer.release(claim.run_id)
         self._sealed.set()
+        self._repair.set()  # it may wait for another attempt
         await asyncio.to_thread(self._publish)
         self._wake.set()
 
@@ -244,6 +260,42 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             return
         if await asyncio.to_thread(self._reconciler.look, whole=whole):
             self._wake.set()
+        for flow_run in await self._strangers():
+            message = "No such run in the store of this host: runs are made with `fetchml queue`."
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(message=message), force=True)
+
+    async def _strangers(self) -> "list[FlowRun]":
+        """Returns scheduled flow runs that belong to no run; those of other stores are left alone."""
+        scheduled = [entry.flow_run for entry in await self._get_scheduled_flow_runs()]
+        mark = store_tag(self._home.store_id)
+        return [
+            flow_run
+            for flow_run in scheduled
+            if (mark in flow_run.tags or not any(tag.startswith(STORE_TAG) for tag in flow_run.tags))
+            and not self._home.store.exists(str(flow_run.name))
+        ]
+
+    async def _show_presence(self) -> None:
+        """Tells the lab that this host is there, and what it has."""
+        while True:
+            await asyncio.sleep(self._home.settings.worker_heartbeat)
+            await self._guarded(self._publish_presence)
+
+    def _look_at_host(self) -> tuple[Latest, HostCapacity]:
+        """Returns what is known of the devices, and what the host offers; cheap, and never blocks."""
+        latest = self._devices.latest()
+        return latest, discovery_of(latest.inventory, self._overrides, self._home.path).capacity
+
+    def _ours(self) -> Ours:
+        """Returns what belongs to the runs of this host."""
+        claims = self._placer.claims
+        return Ours(
+            run_ids=frozenset(claim.run_id for claim in claims),
+            device_ids=frozenset(share.device_id for claim in claims for share in claim.held),
+        )
+
+    async def _publish_presence(self) -> None:
+        await asyncio.to_thread(self._presence.publish, self._placer.claims)
 
     async def _guarded(self, step: Callable[[], Awaitable[object]]) -> None:
         """Logs what goes wrong: the next turn tries again."""
@@ -253,10 +305,6 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._logger.warning("%s", str(error).replace("\n", "; "))
         except Exception:
             self._logger.exception("looking at the queue failed")
-
-    async def _turn_away(self, flow_run: "FlowRun") -> None:
-        message = "No such run in the store of this host: runs are made with `fetchml queue`."
-        await self.client.set_flow_run_state(flow_run.id, Cancelled(message=message), force=True)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -289,8 +337,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             started_at=self._started_at,
             updated_at=now,
             api_url=str(get_current_settings().api.url or ""),
-            capacity=self._discovery.capacity,
-            overrides=self._discovery.overrides,
+            capacity=self._look_at_host()[1],
+            overrides=self._overrides.lines,
             engines=addresses(self._home.engines),
             running=self._placer.running,
             waiting=self._placer.waiting,

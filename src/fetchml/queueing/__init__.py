@@ -1,0 +1,1 @@
+"""The queue and the lab as the store has them at one moment."""

@@ -1,0 +1,178 @@
+"""The queue and the lab as the store has them at one moment, in the form that decisions are made from.
+
+Everything comes from the run store: what waits from its manifests, what is held from its claims, what there is from
+what the workers have published. So every worker of a pool, and every command that asks why, decides from the same.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from fetchml.admission.lab import Dedication, Forecast, Holding, HostState, Lab, Limits, Pending, Stranger
+from fetchml.admission.policy import EASY, STRICT_FIFO, Policy
+from fetchml.config.settings import Settings
+from fetchml.errors import FetchmlError
+from fetchml.home import Home
+from fetchml.models.claim import Claim, ClaimKind
+from fetchml.models.manifest import RunManifest
+from fetchml.store.hosts import DirectoryHosts, KnownHost
+from fetchml.store.index import RunRow
+from fetchml.store.live import LiveRuns
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The queue and the lab at one moment."""
+
+    pending: tuple[Pending, ...]
+    """Runs that may start as soon as there is room."""
+    lab: Lab
+    policy: Policy
+    now: datetime
+    resting: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    """Runs that wait for the time of their next attempt, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """What Prefect says about the pool; None and empty: no limit. A pool or queue that is paused has a limit of 0."""
+
+    runs: int | None = None
+    by_priority: Mapping[int, int] = field(default_factory=dict[int, int])
+
+
+class Queue:
+    """The queue of one store, for one who looks at it again and again.
+
+    Args:
+        home: The home folder.
+        now: The clock.
+    """
+
+    def __init__(self, home: Home, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._home = home
+        self._now = now
+        self._rows = LiveRuns(home.store.root)
+        self._pending: dict[str, tuple[str, Pending, datetime | None]] = {}
+        """What is known of waiting runs by id, with the stamp of the record it was read from."""
+        self._claims: dict[tuple[str, int], Claim] = {}
+        """Claims never change; which of them count does."""
+
+    def look(self, limits: PoolLimits | None = None, claimed: Mapping[str, Claim] | None = None) -> Moment:
+        """Returns what there is now.
+
+        Args:
+            limits: What Prefect says about the pool.
+            claimed: Claims of the caller by run; its runs may still be shown as queued.
+        """
+        now, limits, claimed = self._now(), limits or PoolLimits(), claimed or {}
+        rows = self._rows.look().unfinished
+        waiting = [row for row in rows if row.state == "queued" and row.run_id not in claimed]
+        known = {row.run_id: item for row in waiting if (item := self._waiting(row)) is not None}
+        self._pending = known
+        resting = {run_id: due for run_id, (_, _, due) in known.items() if due is not None and due > now}
+        started = list(self._started(rows, claimed))
+        lab = Lab(
+            hosts=hosts_of(self._home),
+            holding=tuple(item for item, _ in started),
+            run_limit=limits.runs,
+            queue_limits=limits.by_priority,
+            started_by_priority=Counter(priority for _, priority in started),
+        )
+        pending = tuple(item for run_id, (_, item, _) in known.items() if run_id not in resting)
+        return Moment(pending, lab, policy_of(self._home.settings), now, resting)
+
+    def _waiting(self, row: RunRow) -> tuple[str, Pending, datetime | None] | None:
+        known = self._pending.get(row.run_id)
+        if known is not None and known[0] == row.stamp:
+            return known
+        try:
+            manifest = self._home.store.read_manifest(row.run_id)
+        except FetchmlError:
+            return None  # damaged, or removed at this moment; lists show it
+        due = getattr(manifest.status, "not_before", None)
+        return row.stamp, pending_of(manifest), due
+
+    def _started(self, rows: tuple[RunRow, ...], claimed: Mapping[str, Claim]) -> Iterator[tuple[Holding, int]]:
+        """Yields what is held, with the priority of the run."""
+        current: dict[tuple[str, int], Claim] = {}
+        for row in rows:
+            key = (row.run_id, row.attempt)
+            claim = claimed.get(row.run_id) or self._claims.get(key)
+            if claim is None and row.state != "queued":
+                claim = self._home.store.read_claim(*key)
+            if claim is None:
+                continue
+            current[key] = claim
+            if claim.kind is ClaimKind.RUN:
+                yield _holding(row, claim), row.priority
+        self._claims = current
+
+
+def pending_of(manifest: RunManifest) -> Pending:
+    """Returns a run as one that waits."""
+    identity, queueing, request = manifest.identity, manifest.queueing, manifest.resources.requested
+    limit = request.max_runtime_s
+    return Pending(
+        run_id=identity.run_id,
+        priority=identity.priority,
+        queued_at=manifest.times.queued_at,
+        request=request,
+        user=identity.user,
+        group=identity.group,
+        host=queueing.host if queueing else None,
+        archs=queueing.archs if queueing else (),
+        forecast=None if limit is None else Forecast(limit, limit, "its --max-runtime"),
+        moved_up_at=queueing.moved_up_at if queueing else None,
+        attempt=manifest.attempt,
+    )
+
+
+def hosts_of(home: Home) -> tuple[HostState, ...]:
+    """Returns the hosts of the lab as their workers published them last."""
+    lease_s = home.settings.worker_lease
+    known = DirectoryHosts(home.settings.store).known()
+    return tuple(state for item in known if (state := host_state(item, lease_s)) is not None)
+
+
+def host_state(known: KnownHost, lease_s: float) -> HostState | None:
+    """Returns a host as decisions see it, or None for one that has never published."""
+    published, marks = known.state, known.marks
+    if published is None:
+        return None
+    dedication = marks.dedication
+    return HostState(
+        capacity=published.capacity,
+        is_drained=marks.is_drained,
+        is_silent=known.silent_s > lease_s,
+        dedication=Dedication(dedication.users, dedication.groups, dedication.until) if dedication else None,
+        strangers=tuple(Stranger(item.device_id, item.memory_bytes, item.processes) for item in published.strangers),
+        memory_taken=published.memory_taken,
+        disk_free_bytes=published.disk_free_bytes,
+        suspended=published.suspended,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Returns the rules of the queue, as the settings of this host have them."""
+    policy = {"default": Policy(), "easy": EASY, "fifo": STRICT_FIFO}[settings.queue_policy]
+    return replace(
+        policy,
+        user_limit=Limits(settings.queue_user_gpus, settings.queue_user_runs),
+        group_limit=Limits(settings.queue_group_gpus, settings.queue_group_runs),
+    )
+
+
+def _holding(row: RunRow, claim: Claim) -> Holding:
+    return Holding(
+        run_id=row.run_id,
+        host=claim.host,
+        cpus=claim.cpus,
+        memory_bytes=claim.memory_bytes,
+        shares=claim.held,
+        disk_bytes=claim.disk_bytes,
+        user=row.user,
+        group=row.group,
+        started_at=claim.claimed_at,
+    )
