@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from fetchml.engine.choose import MakeEngine, make_engine
 from fetchml.engine.port import Engine
 from fetchml.environment.maker import EnvironmentMaker, make_environment_maker
-from fetchml.execution.devices import held
 from fetchml.execution.output import Listener
 from fetchml.execution.sampling import Sampler
 from fetchml.gpus.discover import Discovery
@@ -50,12 +49,10 @@ def sampler_of(driver: Driver, claim: Claim, folder: AttemptFolder) -> Sampler:
         claim: The claim of the attempt.
         folder: Its folder.
     """
-    device_ids = held(claim)
     return Sampler(
         folder.resources,
         claim.run_id,
-        device_ids,
-        share=min((share.share for share in claim.shares), default=1),
+        claim.held,
         interval_s=driver.home.settings.sampling_interval,
-        source=ReadingsSource(driver.home.services) if device_ids else None,
+        source=ReadingsSource(driver.home.services) if claim.held else None,
     )

@@ -31,6 +31,8 @@ class Summary:
     gpu_utilisation_percent: float | None = None
     gpu_memory_peak_bytes: dict[str, int] = field(default_factory=dict[str, int])
     gpu_memory_is_own: bool = True
+    gpu_memory_reserved_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    """What was kept for it on devices it had a part of."""
     gpu_temperature_max_c: float | None = None
     gpu_throttled: tuple[str, ...] = ()
     energy_wh: float | None = None
@@ -64,11 +66,14 @@ class Summary:
         """
         found: list[str] = []
         for name, peak in self.gpu_memory_peak_bytes.items():
-            if gpu_memory_bytes is not None and peak > gpu_memory_bytes:
+            reserved = self.gpu_memory_reserved_bytes.get(name)
+            limit = reserved if gpu_memory_bytes is None else gpu_memory_bytes
+            if limit is not None and peak > limit:
                 whose = "the run used" if self.gpu_memory_is_own else "all its users together had"
+                said = "its share is" if gpu_memory_bytes is None else "`--gpu-memory` said"
                 found.append(
                     f"more GPU memory than declared: {whose} up to {format_size(peak)} on {name}, "
-                    f"`--gpu-memory` said {format_size(gpu_memory_bytes)}"
+                    f"{said} {format_size(limit)}"
                 )
         found += [f"{name} reported an error during the run: {error}" for name, error in self.errors.items()]
         found += [
@@ -113,6 +118,8 @@ def _add_devices(found: Summary, devices: dict[str, list[tuple[float, dict[str, 
             if peak is not None:
                 found.gpu_memory_peak_bytes[name] = peak
                 found.gpu_memory_is_own &= row.get("memory_of") == "run"
+            if (reserved := _whole(row.get("reserved_bytes"))) is not None:
+                found.gpu_memory_reserved_bytes[name] = reserved
             hottest = _number(row.get("temperature_c"))
             if hottest is not None:
                 found.gpu_temperature_max_c = max(found.gpu_temperature_max_c or hottest, hottest)

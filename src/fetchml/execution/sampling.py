@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from fetchml.engine.port import Usage
 from fetchml.gpus.readings import DeviceReading, Readings
 from fetchml.gpus.strangers import Ours, is_ours
+from fetchml.models.resources import DeviceShare
 
 _LINES_BEFORE_THINNING = 10_000
 """At five seconds this is 14 hours. Each time as many were written, the interval doubles: a month has 60,000 lines."""
@@ -44,8 +45,7 @@ class Sampler:
     Args:
         path: The file; a driver before this one may have begun it.
         run_id: The run, to tell its processes on a device.
-        device_ids: The devices it holds.
-        share: Its part of them.
+        shares: The devices it holds, and how much of each.
         interval_s: Seconds between two lines; None: never.
         source: Where readings of devices come from; None if it holds none.
         clock: The monotonic clock.
@@ -55,16 +55,14 @@ class Sampler:
         self,
         path: Path,
         run_id: str,
-        device_ids: tuple[str, ...] = (),
-        share: float = 1,
+        shares: tuple[DeviceShare, ...] = (),
         interval_s: float | None = None,
         source: Source | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._run_id = run_id
-        self._device_ids = device_ids
-        self._share = share
+        self._shares = shares
         self._interval_s = interval_s
         self._source = source
         self._clock = clock
@@ -124,13 +122,14 @@ class Sampler:
         by_id = {device.id: device for device in readings.devices}
         pids = () if usage.pid is None else (usage.pid,)
         ours = Ours(run_ids=frozenset({self._run_id}), pids=frozenset(pids))
-        rows = [self._row(name, by_id.get(name), ours) for name in self._device_ids]
+        rows = [self._row(share, by_id.get(share.device_id), ours) for share in self._shares]
         self._seen |= by_id.keys()
         errors = [f"{row['id']}: {row['error']}" for row in rows if "error" in row]
         self.device_error = "; ".join(errors) or None
         return {"gpus": [row for row in rows if len(row) > 1]} if any(len(row) > 1 for row in rows) else {}
 
-    def _row(self, name: str, device: DeviceReading | None, ours: Ours) -> dict[str, Any]:
+    def _row(self, held: DeviceShare, device: DeviceReading | None, ours: Ours) -> dict[str, Any]:
+        name = held.device_id
         if device is None:
             # One that nobody ever saw was declared by the environment.
             return {"id": name, "error": "it is not there any more"} if name in self._seen else {"id": name}
@@ -148,7 +147,11 @@ class Sampler:
             "error": device.error,
         }
         row: dict[str, Any] = {"id": name, **{key: value for key, value in facts.items() if value is not None}}
-        return {**row, "share": self._share} if self._share < 1 and len(row) > 1 else row
+        if held.share < 1 and len(row) > 1:
+            row["share"] = held.share
+            if held.memory_bytes is not None:
+                row["reserved_bytes"] = held.memory_bytes
+        return row
 
     def _write(self, line: dict[str, Any]) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

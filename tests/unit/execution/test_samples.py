@@ -68,6 +68,10 @@ def test_more_memory_than_declared_is_told():
         "more GPU memory than declared: the run used up to 12G on GPU-a, `--gpu-memory` said 10G",
     )
     assert found.warnings(12 * GIB) == found.warnings(None) == ()
+    shared = summary_of([sample(0, gpu(memory_bytes=12 * GIB, reserved_bytes=6 * GIB))])
+    assert shared.warnings(None) == (
+        "more GPU memory than declared: all its users together had up to 12G on GPU-a, its share is 6G",
+    )
 
 
 def test_what_went_wrong_with_a_device_is_told():

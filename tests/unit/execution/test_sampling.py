@@ -11,6 +11,7 @@ from fetchml.engine.port import Usage
 from fetchml.execution import sampling
 from fetchml.execution.sampling import Sampler
 from fetchml.gpus.readings import DeviceReading, GpuProcess, Readings
+from fetchml.models.resources import DeviceShare
 from fetchml.models.units import GIB
 
 RUN = "2026-11-20_k3f9q2"
@@ -60,9 +61,9 @@ def clock() -> Clock:
 
 
 def sampler(path: Path, clock: Clock, *answers: Readings | None, **options: Any) -> Sampler:
-    ids = options.pop("device_ids", ("GPU-a",) if answers else ())
-    source = ScriptedSource(list(answers)) if ids else None
-    return Sampler(path, RUN, ids, interval_s=options.pop("interval_s", 5), source=source, clock=clock, **options)
+    shares = options.pop("shares", (DeviceShare(device_id="GPU-a", share=1),) if answers else ())
+    source = ScriptedSource(list(answers)) if shares else None
+    return Sampler(path, RUN, shares, interval_s=options.pop("interval_s", 5), source=source, clock=clock, **options)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -113,7 +114,8 @@ def test_a_device_is_told_with_all_that_is_known(tmp_path: Path, clock: Clock):
         throttled=("too hot",),
         processes=(GpuProcess(7, 4 * GIB, run_id=RUN), GpuProcess(8, GIB, run_id="other")),
     )
-    sampler(path, clock, Readings((known, device("GPU-b"))), share=0.5).tick(Usage())
+    half = DeviceShare(device_id="GPU-a", share=0.5, memory_bytes=12 * GIB)
+    sampler(path, clock, Readings((known, device("GPU-b"))), shares=(half,)).tick(Usage())
     assert lines(path)[0]["gpus"] == [
         {
             "id": "GPU-a",
@@ -125,6 +127,7 @@ def test_a_device_is_told_with_all_that_is_known(tmp_path: Path, clock: Clock):
             "throttled": ["too hot"],
             "ecc_errors": 0,
             "share": 0.5,
+            "reserved_bytes": 12 * GIB,
         }
     ]
 
@@ -174,7 +177,7 @@ def test_a_device_that_reports_an_error_or_vanishes_is_told_until_it_is_back(tmp
 
 
 def test_a_device_that_was_declared_is_never_missed(tmp_path: Path, clock: Clock):
-    made = sampler(tmp_path / "x", clock, Readings(), device_ids=("declared-0",))
+    made = sampler(tmp_path / "x", clock, Readings(), shares=(DeviceShare(device_id="declared-0", share=0.5),))
     made.tick(USAGE)
     assert made.device_error is None
     assert "gpus" not in lines(tmp_path / "x")[0]
