@@ -1,13 +1,16 @@
 """GPUs through the whole stack, with a stand-in for NVIDIA's driver."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import nvml
-from stack import Stack
+from fetchml.models.claim import Claim
+from stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 
@@ -111,3 +114,71 @@ def test_a_driver_that_hangs_leaves_every_command_working(host: Stack, driver: n
     assert "have not answered for 5 s" in host.run("doctor", check=False).stdout
     done = host.run("queue", "--engine", "process", "--", "true")
     assert done.returncode == 0
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+results = Path(os.environ["FETCHML_RESULTS"])
+uuid = os.environ["CUDA_VISIBLE_DEVICES"]
+with Path(sys.argv[1]).open("a") as file:
+    file.write(f"process of={uuid} pid={os.getpid()} used={6 << 30}\\n")
+print(f"sees {uuid}", flush=True)
+deadline = time.monotonic() + 200
+while not (results / "go").exists():
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+"""
+
+
+def test_the_queue_keeps_runs_off_devices_of_strangers_and_off_those_that_fail(
+    tmp_path: Path, driver: nvml.Driver, migrated_database: Path
+) -> None:
+    """One device has a stranger on it; the other is taken, and gives an error later."""
+    found = {name: driver.environ[name] for name in ("LD_LIBRARY_PATH", "FAKE_NVML_FILE")}
+    host = Stack(tmp_path / "stack", migrated_database, found)
+    (host.project / "hold.py").write_text(HOLD)
+    asked = ("--engine", "process", "--gpus", "1", "--cpus", "0.1", "--memory", "200M", "hold.py", str(driver.file))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        driver.says("process", of="GPU-0a", pid=stranger.pid, used=22 * nvml.GIB)
+        try:
+            host.run("up")
+            first = host.queue(*asked)
+            host.is_state(first, "running")
+            assert [item.device_id for item in claim_of(host, first).held] == ["GPU-0b"]
+            second = host.queue(*asked)
+            said = until(lambda: reason(host, second, "pid"), "a reason that names the stranger", 120)
+            assert f"(pid {stranger.pid}), 22G" in said
+            stranger.communicate()
+            host.is_state(second, "running")
+            assert [item.device_id for item in claim_of(host, second).held] == ["GPU-0a"]
+            driver.says("fail", call="memory", of="GPU-0b", code=15)
+            (host.home_path / "store/runs" / first / "results/go").touch()
+            assert host.ended(first)[0].warnings == ()
+            third = host.queue(*asked)
+            assert "GPU is lost" in until(lambda: reason(host, third, "lost"), "a reason that names the fault", 120)
+            driver.forget("fail")
+            host.is_state(third, "running")
+            for run_id in (second, third):
+                (host.home_path / "store/runs" / run_id / "results/go").touch()
+            ended = host.ended(second, third)
+            assert [item.status.state for item in ended] == ["completed", "completed"]
+            used = ended[0].resources.actual
+            assert used is not None
+            assert used.gpu_memory_peak_bytes == {"GPU-0a": 6 * nvml.GIB}
+        finally:
+            host.close()
+
+
+def claim_of(host: Stack, run_id: str) -> Claim:
+    """Returns the claim of the first attempt of a run."""
+    found = host.home.store.read_claim(run_id, 1)
+    assert found is not None
+    return found
+
+
+def reason(host: Stack, run_id: str, word: str) -> str | None:
+    """Returns why a run waits, once it says a word."""
+    rows = {row["run_id"]: row for row in host.json("status")["runs"]}
+    text = json.dumps(rows[run_id])
+    return text if word in text else None
