@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
@@ -64,6 +65,15 @@ class PrefectClient:
     def patch(self, path: str, body: Mapping[str, object]) -> Any:
         """Returns the answer to a PATCH."""
         return self._call("PATCH", path, body)
+
+    def delete(self, path: str) -> None:
+        """Removes what is at a path; what is not there is fine.
+
+        Raises:
+            Unavailable: The API does not answer.
+        """
+        with suppress(NotFound):
+            self._call("DELETE", path, None)
 
     def __enter__(self) -> Self:
         return self

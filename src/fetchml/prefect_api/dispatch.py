@@ -79,6 +79,26 @@ class Dispatcher:
         )
         return str(answer["id"])
 
+    def remove_flow_runs(self, run_id: str, attempt: int, store_id: str) -> None:
+        """Removes the flow runs of an attempt that has not started, so that another can be made.
+
+        Args:
+            run_id: The run.
+            attempt: Number of the attempt.
+            store_id: Marks whose run it is.
+        """
+        body = {
+            "flow_runs": {
+                "name": {"any_": [run_id]},
+                "tags": {"all_": [store_tag(store_id)]},
+                "state": {"type": {"any_": ["SCHEDULED"]}},
+            },
+            "limit": _PAGE,
+        }
+        for flow_run in cast("list[dict[str, Any]]", self.client.post("/flow_runs/filter", body)):
+            if attempt_of(flow_run) == attempt:
+                self.client.delete(f"/flow_runs/{flow_run['id']}")
+
 
 def attempt_of(flow_run: Mapping[str, Any]) -> int:
     """Returns the attempt that a flow run is for; one that was made by hand counts as the first."""

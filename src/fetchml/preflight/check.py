@@ -54,6 +54,14 @@ class Facts:
     """
 
     capacity: HostCapacity
+    """What the host offers that looks."""
+    hosts: tuple[HostState, ...] = ()
+    """The hosts of the lab, in whatever state; empty: the one that looks is all there is."""
+    host: str | None = None
+    """The one host it may go to; None: any."""
+    user: str = ""
+    group: str | None = None
+    """Whose run it is: some hosts are kept for others."""
     policy: ReproPolicy = "best-effort"
     command: Command | None = None
     environment: EnvironmentPlan | None = None
@@ -100,6 +108,16 @@ class Facts:
             plan_sha256=plan.sha256,
             **found,
         )
+
+    @property
+    def lab(self) -> tuple[HostState, ...]:
+        """The hosts it may go to."""
+        return self.hosts or (HostState(self.capacity),)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices of all of them."""
+        return tuple(device for state in self.lab for device in state.capacity.devices)
 
 
 def check(facts: Facts) -> tuple[Fault, ...]:
@@ -218,7 +236,7 @@ def _is_passed(device: Device, engine: EngineKind) -> bool:
 
 
 def _passing_faults(facts: Facts, request: ResourceRequest) -> Iterator[Fault]:
-    engine, devices = facts.engine, facts.capacity.devices
+    engine, devices = facts.engine, facts.devices
     if not request.gpus or engine is None or not engine.isolates:
         return
     wanted = [device for device in devices if request.gpu_vendor in (None, GpuVendor.NONE, device.vendor)]
@@ -230,18 +248,25 @@ def _passing_faults(facts: Facts, request: ResourceRequest) -> Iterator[Fault]:
         yield Fault("gpus", f"GPUs that {engine} can pass to a container", f"only those of {vendors}", hint)
 
 
-def _gpu_fault(request: ResourceRequest, capacity: HostCapacity) -> Fault:
+def _whose(facts: Facts) -> str:
+    """Names the hosts, for people."""
+    return f"host `{facts.lab[0].name}`" if len(facts.lab) == 1 else "any host of the lab"
+
+
+def _gpu_fault(request: ResourceRequest, facts: Facts) -> Fault:
     kinds = Counter(
         f"{device.vendor} {format_size(device.memory_bytes)}" if device.memory_bytes else f"{device.vendor}"
-        for device in capacity.devices
+        for device in facts.devices
     )
     has = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items())) or "none"
     least = f" of at least {format_size(request.gpu_memory_bytes)}" if request.gpu_memory_bytes else ""
+    most = f" of at most {format_size(request.gpu_memory_max_bytes)}" if request.gpu_memory_max_bytes else ""
+    model = f" of model `{request.gpu_model}`" if request.gpu_model else ""
     vendor = f" by {request.gpu_vendor}" if request.gpu_vendor not in (None, GpuVendor.NONE) else ""
     return Fault(
         "resources.gpus",
-        f"GPUs that host `{capacity.host}` has ({has})",
-        f"{request.gpus:g}{least}{vendor}",
+        f"GPUs that {_whose(facts)} has ({has})",
+        f"{request.gpus:g}{least}{most}{model}{vendor}",
         "ask for less with `--gpus` or `--gpu-memory`",
     )
 
@@ -258,7 +283,7 @@ def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
                 Fault(check_id, "at least one GPU with it", "no GPU asked for", "add `--gpus 1`, or leave it out")
             )
     faults += _passing_faults(facts, request)
-    reasons = fits_never(Needs.of(request), [HostState(facts.capacity)])
+    reasons = fits_never(Needs.of(request, host=facts.host), facts.lab, facts.user, facts.group)
     for reason in reasons:
         if reason.blocker.is_about_gpus:
             continue
@@ -271,11 +296,11 @@ def _resource_faults(facts: Facts, request: ResourceRequest) -> list[Fault]:
         faults.append(
             Fault(
                 f"resources.{reason.blocker}",
-                f"at most the {has} that host `{facts.capacity.host}` has",
+                f"at most the {has} that {_whose(facts)} has",
                 needed,
                 f"ask for less with `--{reason.blocker}`",
             )
         )
     if any(reason.blocker.is_about_gpus for reason in reasons):
-        faults.append(_gpu_fault(request, facts.capacity))
+        faults.append(_gpu_fault(request, facts))
     return faults

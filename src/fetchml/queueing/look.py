@@ -16,6 +16,7 @@ from fetchml.errors import FetchmlError
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.manifest import RunManifest
+from fetchml.queueing.learned import Learned
 from fetchml.store.hosts import DirectoryHosts, KnownHost
 from fetchml.store.index import RunRow
 from fetchml.store.live import LiveRuns
@@ -42,6 +43,27 @@ class PoolLimits:
     by_priority: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What is known of a waiting run."""
+
+    stamp: str
+    """Identity of the record it was read from."""
+    learned: int
+    """How much was learned when it was forecast."""
+    run: Pending
+    due: datetime | None
+    """When its attempt may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """What is known of a started attempt; it never changes."""
+
+    claim: Claim
+    max_runtime_s: int | None
+
+
 class Queue:
     """The queue of one store, for one who looks at it again and again.
 
@@ -54,10 +76,9 @@ class Queue:
         self._home = home
         self._now = now
         self._rows = LiveRuns(home.store.root)
-        self._pending: dict[str, tuple[str, Pending, datetime | None]] = {}
-        """What is known of waiting runs by id, with the stamp of the record it was read from."""
-        self._claims: dict[tuple[str, int], Claim] = {}
-        """Claims never change; which of them count does."""
+        self._learned = Learned()
+        self._pending: dict[str, _Waiting] = {}
+        self._started: dict[tuple[str, int], _Started] = {}
 
     def look(self, limits: PoolLimits | None = None, claimed: Mapping[str, Claim] | None = None) -> Moment:
         """Returns what there is now.
@@ -67,53 +88,70 @@ class Queue:
             claimed: Claims of the caller by run; its runs may still be shown as queued.
         """
         now, limits, claimed = self._now(), limits or PoolLimits(), claimed or {}
-        rows = self._rows.look().unfinished
-        waiting = [row for row in rows if row.state == "queued" and row.run_id not in claimed]
-        known = {row.run_id: item for row in waiting if (item := self._waiting(row)) is not None}
+        hosts = hosts_of(self._home)
+        rows = self._rows.look()
+        self._learned.learn(rows.ended, sum(len(host.capacity.devices) for host in hosts))
+        queued = [row for row in rows.unfinished if row.state == "queued" and row.run_id not in claimed]
+        known = {row.run_id: item for row in queued if (item := self._waiting(row)) is not None}
         self._pending = known
-        resting = {run_id: due for run_id, (_, _, due) in known.items() if due is not None and due > now}
-        started = list(self._started(rows, claimed))
+        resting = {run_id: item.due for run_id, item in known.items() if item.due is not None and item.due > now}
+        started = list(self._holding(rows.unfinished, claimed, now))
         lab = Lab(
-            hosts=hosts_of(self._home),
+            hosts=hosts,
             holding=tuple(item for item, _ in started),
+            usage=self._learned.usage(now),
             run_limit=limits.runs,
             queue_limits=limits.by_priority,
             started_by_priority=Counter(priority for _, priority in started),
         )
-        pending = tuple(item for run_id, (_, item, _) in known.items() if run_id not in resting)
+        pending = tuple(item.run for run_id, item in known.items() if run_id not in resting)
         return Moment(pending, lab, policy_of(self._home.settings), now, resting)
 
-    def _waiting(self, row: RunRow) -> tuple[str, Pending, datetime | None] | None:
+    def _waiting(self, row: RunRow) -> "_Waiting | None":
         known = self._pending.get(row.run_id)
-        if known is not None and known[0] == row.stamp:
+        if known is not None and (known.stamp, known.learned) == (row.stamp, self._learned.count):
             return known
-        try:
-            manifest = self._home.store.read_manifest(row.run_id)
-        except FetchmlError:
-            return None  # damaged, or removed at this moment; lists show it
-        due = getattr(manifest.status, "not_before", None)
-        return row.stamp, pending_of(manifest), due
+        if known is None or known.stamp != row.stamp:
+            try:
+                manifest = self._home.store.read_manifest(row.run_id)
+            except FetchmlError:
+                return None  # damaged, or removed at this moment; lists show it
+            run, due = pending_of(manifest), getattr(manifest.status, "not_before", None)
+        else:
+            run, due = known.run, known.due
+        forecast = self._learned.forecast(row, max_runtime_s=run.request.max_runtime_s)
+        if forecast != run.forecast:
+            run = replace(run, forecast=forecast)
+        return _Waiting(row.stamp, self._learned.count, run, due)
 
-    def _started(self, rows: tuple[RunRow, ...], claimed: Mapping[str, Claim]) -> Iterator[tuple[Holding, int]]:
+    def _holding(
+        self, rows: tuple[RunRow, ...], claimed: Mapping[str, Claim], now: datetime
+    ) -> Iterator[tuple[Holding, int]]:
         """Yields what is held, with the priority of the run."""
-        current: dict[tuple[str, int], Claim] = {}
+        current: dict[tuple[str, int], _Started] = {}
         for row in rows:
             key = (row.run_id, row.attempt)
-            claim = claimed.get(row.run_id) or self._claims.get(key)
-            if claim is None and row.state != "queued":
-                claim = self._home.store.read_claim(*key)
-            if claim is None:
+            started = self._started.get(key)
+            if started is None:
+                claim = claimed.get(row.run_id)
+                if claim is None and row.state != "queued":
+                    claim = self._home.store.read_claim(*key)
+                if claim is None:
+                    continue
+                started = _Started(claim, self._home.store.read_plan(row.run_id).resources.max_runtime_s)
+            current[key] = started
+            claim = started.claim
+            if claim.kind is not ClaimKind.RUN:
                 continue
-            current[key] = claim
-            if claim.kind is ClaimKind.RUN:
-                yield _holding(row, claim), row.priority
-        self._claims = current
+            elapsed_s = max(0.0, (now - claim.claimed_at).total_seconds())
+            forecast = self._learned.forecast(row, elapsed_s=elapsed_s, max_runtime_s=started.max_runtime_s)
+            yield _holding(row, claim, forecast), row.priority
+        self._started = current
 
 
 def pending_of(manifest: RunManifest) -> Pending:
-    """Returns a run as one that waits."""
+    """Returns a run as one that waits, without a forecast."""
     identity, queueing, request = manifest.identity, manifest.queueing, manifest.resources.requested
-    limit = request.max_runtime_s
     return Pending(
         run_id=identity.run_id,
         priority=identity.priority,
@@ -123,7 +161,6 @@ def pending_of(manifest: RunManifest) -> Pending:
         group=identity.group,
         host=queueing.host if queueing else None,
         archs=queueing.archs if queueing else (),
-        forecast=None if limit is None else Forecast(limit, limit, "its --max-runtime"),
         moved_up_at=queueing.moved_up_at if queueing else None,
         attempt=manifest.attempt,
     )
@@ -164,7 +201,7 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def _holding(row: RunRow, claim: Claim) -> Holding:
+def _holding(row: RunRow, claim: Claim, forecast: Forecast | None) -> Holding:
     return Holding(
         run_id=row.run_id,
         host=claim.host,
@@ -175,4 +212,5 @@ def _holding(row: RunRow, claim: Claim) -> Holding:
         user=row.user,
         group=row.group,
         started_at=claim.claimed_at,
+        forecast=forecast,
     )

@@ -3,15 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fetchml.admission.decide import Decision, decide
+from fetchml.admission.lab import Pending
 from fetchml.config.layers import Configuration
+from fetchml.config.settings import Settings
 from fetchml.datasets.catalogue import Dataset
 from fetchml.execution.staged import Way, way_of
 from fetchml.home import Home
 from fetchml.models.dataset import DatasetSpec
+from fetchml.models.host import user_name
 from fetchml.objects.memory import MemoryObjects
-from fetchml.service.queue import QueueRequest, check_texts, default_name, host_capacity
+from fetchml.queueing.look import Moment, Queue
+from fetchml.service.queue import QueueRequest, check_texts, default_name, offer_to
 from fetchml.service.resolve import Examined, examine
-from fetchml.store.index import RunIndex
+
+_THIS_RUN = "this run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,10 @@ class Explanation:
     examined: Examined
     name: str
     priority: int
-    ahead: int
-    """Runs that wait and would be placed before it, as far as priority and age tell."""
+    decision: Decision | None
+    """What would be decided about it now; None as long as its request is not clear."""
+    waiting: int
+    """Runs that wait now."""
     data: tuple[DataWay, ...] = ()
     """How the datasets would come to this host, in the order of the plan."""
 
@@ -48,15 +56,33 @@ def explain(request: QueueRequest, configuration: Configuration) -> Explanation:
     settings = configuration.settings
     home = Home(settings)
     check_texts(request)
-    examined = examine(request.words, configuration, home, MemoryObjects(), host_capacity(home), request.cwd)
-    waiting = [row for row in RunIndex(settings.store).unfinished() if row.state == "queued"]
+    examined = examine(request.words, configuration, home, MemoryObjects(), offer_to(request, home), request.cwd)
+    moment = Queue(home).look()
     return Explanation(
         examined=examined,
         name=request.name or default_name(request.words),
         priority=settings.priority,
-        ahead=sum(row.priority >= settings.priority for row in waiting),
+        decision=_decided(request, examined, settings, moment),
+        waiting=len(moment.pending) + len(moment.resting),
         data=tuple(_data_ways(examined, home)),
     )
+
+
+def _decided(request: QueueRequest, examined: Examined, settings: Settings, moment: Moment) -> Decision | None:
+    """Returns what would be decided about a run if it was queued now."""
+    if examined.resources is None or not moment.lab.hosts:
+        return None
+    run = Pending(
+        run_id=_THIS_RUN,
+        priority=settings.priority,
+        queued_at=moment.now,
+        request=examined.resources,
+        user=user_name(),
+        group=request.group,
+        host=settings.host,
+    )
+    decisions = decide((*moment.pending, run), moment.lab, moment.policy, moment.now)
+    return next(item for item in decisions if item.run_id == _THIS_RUN)
 
 
 def _data_ways(examined: Examined, home: Home) -> Iterator[DataWay]:

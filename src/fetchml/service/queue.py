@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import fetchml
+from fetchml.admission.lab import HostState
 from fetchml.config.layers import Configuration
 from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, Conflict, Unavailable
@@ -31,8 +32,9 @@ from fetchml.models.resources import HostCapacity
 from fetchml.models.status import EndReason, Queued
 from fetchml.models.units import MIB, format_size
 from fetchml.objects.memory import MemoryObjects
+from fetchml.queueing.look import hosts_of
 from fetchml.service.command import Words
-from fetchml.service.resolve import Resolved, resolve
+from fetchml.service.resolve import Offer, Resolved, resolve
 from fetchml.service.settings_record import settings_record
 from fetchml.store.turns import adding
 
@@ -97,13 +99,14 @@ def queue(
     name = request.name or default_name(request.words)
     run_id = None
     if dry_run:
-        resolved = resolve(request.words, configuration, home, MemoryObjects(), host_capacity(home), request.cwd)
+        resolved = resolve(request.words, configuration, home, MemoryObjects(), offer_to(request, home), request.cwd)
     else:
         home.create()
         check_space(home)
         # Until the run is there nothing refers to its objects, and some are older than it is (decision 21).
         with adding(configuration.settings.store):
-            resolved = resolve(request.words, configuration, home, home.objects, host_capacity(home), request.cwd)
+            offer = offer_to(request, home)
+            resolved = resolve(request.words, configuration, home, home.objects, offer, request.cwd)
             run_id = _store(home, request, resolved, configuration, name, now)
     return Accepted(
         run_id=run_id,
@@ -198,10 +201,19 @@ def _manifest(
     )
 
 
-def host_capacity(home: Home) -> HostCapacity:
+def offer_to(request: QueueRequest, home: Home) -> Offer:
+    """Returns what the lab offers: the hosts that have published, and this one by what can be seen of it."""
+    hosts = hosts_of(home)
+    if host_name() not in {host.name for host in hosts}:
+        hosts = (*hosts, HostState(_seen(home)))
+    largest = max(hosts, key=lambda host: (host.capacity.cpus, host.capacity.memory_bytes))
+    return Offer(largest.capacity, hosts, user_name(), request.group)
+
+
+def _seen(home: Home) -> HostCapacity:
     """Returns what the worker of this host said it has, else what can be seen from here."""
     state = read_worker_state(home.services)
-    return state.capacity if state is not None else discover().capacity
+    return state.capacity if state is not None else discover(disk=home.path).capacity
 
 
 def check_texts(request: QueueRequest) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fetchml import durable
+from fetchml.admission.lab import HostState
 from fetchml.config.layers import Configuration
 from fetchml.config.settings import Settings
 from fetchml.datasets.digest import check_present
@@ -131,8 +132,26 @@ class _Steps:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the lab offers to whom."""
+
+    capacity: HostCapacity
+    """The largest host, which defaults are made for."""
+    hosts: tuple[HostState, ...] = ()
+    """All hosts, in whatever state; empty: the one is all there is."""
+    user: str = ""
+    group: str | None = None
+
+    @property
+    def vendors(self) -> tuple[GpuVendor, ...]:
+        """Makers of the GPUs there are, sorted."""
+        hosts = self.hosts or (HostState(self.capacity),)
+        return tuple(sorted({device.vendor for host in hosts for device in host.capacity.devices}))
+
+
 def resolve(
-    words: Words, configuration: Configuration, home: Home, objects: ObjectStore, capacity: HostCapacity, cwd: Path
+    words: Words, configuration: Configuration, home: Home, objects: ObjectStore, offer: Offer, cwd: Path
 ) -> Resolved:
     """Resolves a command to a plan that passed preflight; see `examine`.
 
@@ -143,11 +162,11 @@ def resolve(
         NotFound: The image is not on this host.
     """
     command_of(words, project_root(configuration, cwd), cwd)  # what was mistyped comes first, and alone
-    return examine(words, configuration, home, objects, capacity, cwd).accepted()
+    return examine(words, configuration, home, objects, offer, cwd).accepted()
 
 
 def examine(
-    words: Words, configuration: Configuration, home: Home, objects: ObjectStore, capacity: HostCapacity, cwd: Path
+    words: Words, configuration: Configuration, home: Home, objects: ObjectStore, offer: Offer, cwd: Path
 ) -> Examined:
     """Resolves a command as far as it goes and collects everything that is wrong with it.
 
@@ -156,7 +175,7 @@ def examine(
         configuration: The settings of this call.
         home: The home folder.
         objects: Where the snapshot is captured to.
-        capacity: What the host offers.
+        offer: What the lab offers.
         cwd: The user's current folder.
 
     Raises:
@@ -172,7 +191,7 @@ def examine(
     )
     # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
     image = chosen and steps.take("image", "an image of this host", lambda: _image(chosen, configuration))
-    resources = steps.take("resources", "a request within bounds", lambda: _request(settings, capacity))
+    resources = steps.take("resources", "a request within bounds", lambda: _request(settings, offer))
     signed_by = steps.take("signature", "a key to sign with", home.keys.check) if settings.seal_sign else None
     isolates = chosen is None or chosen.engine.kind.isolates
     asked = [_dataset_step(steps, text, home, isolates=isolates) for text in settings.dataset_specs]
@@ -217,7 +236,11 @@ def examine(
             ),
         )
     facts = Facts(
-        capacity=capacity,
+        capacity=offer.capacity,
+        hosts=offer.hosts,
+        host=settings.host,
+        user=offer.user,
+        group=offer.group,
         policy=policy,
         command=command,
         environment=environment,
@@ -283,15 +306,16 @@ def _checked_plan(**fields: Any) -> Plan:
     return plan
 
 
-def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
-    """Defaults shrink to a small host; what a user asks for does not."""
+def _request(settings: Settings, offer: Offer) -> ResourceRequest:
+    """Defaults shrink to a small lab; what a user asks for does not."""
+    capacity = offer.capacity
     least, most = settings.gpu_memory or (None, None)
     try:
         return ResourceRequest(
             gpus=settings.gpus,
             gpu_memory_bytes=least,
             gpu_memory_max_bytes=most,
-            gpu_vendor=_vendor(settings, capacity) if settings.gpus else None,
+            gpu_vendor=_vendor(settings, offer) if settings.gpus else None,
             gpu_model=settings.gpu_model,
             arch=None if settings.arch == "any" else Arch(settings.arch),
             disk_bytes=settings.disk,
@@ -304,13 +328,13 @@ def _request(settings: Settings, capacity: HostCapacity) -> ResourceRequest:
         raise ConfigError("the resources asked for are not accepted", detail=first_fault(error)) from error
 
 
-def _vendor(settings: Settings, capacity: HostCapacity) -> GpuVendor | None:
+def _vendor(settings: Settings, offer: Offer) -> GpuVendor | None:
     """Returns the maker the devices must have: what is written for one runs on no other."""
     if settings.gpu_vendor == "any":
         return None
     if settings.gpu_vendor != "auto":
         return GpuVendor(settings.gpu_vendor)
-    vendors = sorted({device.vendor for device in capacity.devices})
+    vendors = offer.vendors
     if len(vendors) > 1:
         raise ConfigError(
             f"there are GPUs of {' and '.join(vendors)}, and what is written for one runs on no other",

@@ -8,6 +8,7 @@ from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.daemons.waiting import read_waiting
 from fetchml.execution.stall import read_stall
+from fetchml.service.dead import dead_runs
 from fetchml.store.folder import RunFolder
 from fetchml.store.index import RunIndex, RunRow
 
@@ -37,21 +38,23 @@ class Overview:
     worker_alive: bool
 
 
-def status(settings: Settings, limit: int) -> Overview:
+def status(settings: Settings, limit: int, *, dead: bool = False) -> Overview:
     """Returns the state of the queue.
 
     Args:
         settings: The settings of this call.
         limit: Runs to list at most.
+        dead: List the runs that are out of retries and were not queued again, and no others.
     """
     rows = RunIndex(settings.store).rows()
     waiting = read_waiting(settings.services)
-    listed = [_listed(row, waiting, settings.store / "runs") for row in rows]
+    chosen = dead_runs(rows) if dead else rows
+    listed = [_listed(row, waiting, settings.store / "runs") for row in chosen]
     listed.sort(key=_order)
     return Overview(
         counts=dict(Counter(row.state for row in rows)),
         runs=tuple(listed[:limit]),
-        total=len(rows),
+        total=len(chosen),
         worker_alive=Daemon(settings.services, "worker").is_alive(),
     )
 

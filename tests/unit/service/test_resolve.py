@@ -16,7 +16,7 @@ from fetchml.models.resources import Arch, Device, GpuVendor, HostCapacity
 from fetchml.models.units import GIB
 from fetchml.objects.memory import MemoryObjects
 from fetchml.service.command import Words
-from fetchml.service.resolve import Resolved, resolve
+from fetchml.service.resolve import Offer, Resolved, resolve
 
 CAPACITY = HostCapacity(host="here", cpus=8, memory_bytes=32 * GIB)
 Resolve = Callable[..., Resolved]
@@ -46,7 +46,7 @@ def resolved(project: Path, tmp_path: Path) -> Resolve:
         }
         configuration = load(settings, environ={"FETCHML_HOME": str(tmp_path / "home")}, cwd=cwd)
         home = Home(configuration.settings)
-        return resolve(Words(script, argv), configuration, home, MemoryObjects(), capacity, cwd)
+        return resolve(Words(script, argv), configuration, home, MemoryObjects(), Offer(capacity), cwd)
 
     return call
 

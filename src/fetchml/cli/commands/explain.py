@@ -99,7 +99,7 @@ def _show(found: "Explanation") -> None:
     if examined.plan is not None and examined.engine is not None:
         show_plan(examined.plan, examined.engine.why, found.priority)
         show_rows(*(("data", _data_text(item)) for item in found.data))
-        show_rows(("position", f"{found.ahead + 1} of those that wait" if found.ahead else "next"))
+        show_rows(("position", _position(found)))
     if examined.trust is not None:
         session.print_line()
         _show_trust(found)
@@ -114,6 +114,21 @@ def _show(found: "Explanation") -> None:
             session.print_line("  found " + session.safe(fault.actual, keep_newlines=True).replace("\n", "\n  "))
             if fault.hint:
                 session.print_line("  " + session.safe(fault.hint))
+
+
+def _position(found: "Explanation") -> str:
+    """Returns what would be decided about it now, in words."""
+    from fetchml.admission.decide import Admit, Wait
+
+    match found.decision:
+        case Admit(parts=parts):
+            devices = [share.device_id for part in parts for share in part.shares]
+            on = f"on {', '.join(part.host for part in parts)}{' with ' if devices else ''}{', '.join(devices)}"
+            return f"would start now, {on}"
+        case Wait(position=position, reasons=reasons):
+            return f"{position} of {found.waiting + 1} that wait: {'; '.join(str(reason) for reason in reasons)}"
+        case _:
+            return "next" if not found.waiting else f"behind {found.waiting} that wait at most"
 
 
 def _data_text(item: "DataWay") -> str:
@@ -148,7 +163,9 @@ def _as_json(found: "Explanation") -> dict[str, Any]:
         "ok": not examined.faults,
         "name": found.name,
         "priority": found.priority,
-        "ahead": found.ahead,
+        "position": getattr(found.decision, "position", None),
+        "waiting": found.waiting,
+        "reasons": [str(reason) for reason in getattr(found.decision, "reasons", ())],
         "repro_policy": examined.policy,
         "plan": examined.plan.model_dump(mode="json") if examined.plan else None,
         "plan_sha256": examined.plan.sha256 if examined.plan else None,

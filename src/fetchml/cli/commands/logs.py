@@ -18,6 +18,9 @@ def logs(
     run: RunArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
     tail: Annotated[int | None, typer.Option("--tail", "-n", min=0, help="Begin this many lines from the end.")] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", metavar="N", min=1, help="Of this attempt.  [default: the latest]")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -27,7 +30,7 @@ def logs(
     """
     from fetchml.service.logs import logs as read
 
-    chunks = read(configuration().settings, run, follow=follow, tail=tail)
+    chunks = read(configuration().settings, run, follow=follow, tail=tail, attempt=attempt)
     if json:
         session.print_json({"schema_version": 1, "output": b"".join(chunks).decode("utf-8", "replace")})
     else:

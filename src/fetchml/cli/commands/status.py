@@ -36,6 +36,7 @@ def status(
         str | None, typer.Argument(metavar="[RUN]", help="Show one run.", autocompletion=complete_run)
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Runs to list.")] = 20,
+    dead: Annotated[bool, typer.Option("--dead", help="List the runs that are out of retries.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -46,11 +47,11 @@ def status(
         _show_run(settings, run, watch=watch, json=json)
         return
     if not watch:
-        session.print_line(_text(settings, limit, json=json))
+        session.print_line(_text(settings, limit, dead=dead, json=json))
         return
     with session.screen_updates(_REFRESH_S) as screen:
         while True:
-            screen.show(_text(settings, limit, json=json))
+            screen.show(_text(settings, limit, dead=dead, json=json))
 
 
 def _show_run(settings: "Settings", run: str, *, watch: bool, json: bool) -> None:
@@ -70,10 +71,10 @@ def _show_run(settings: "Settings", run: str, *, watch: bool, json: bool) -> Non
         screen.show(text_of(found, json=json, show_metrics=False), is_last=True)
 
 
-def _text(settings: "Settings", limit: int, *, json: bool) -> str:
+def _text(settings: "Settings", limit: int, *, dead: bool, json: bool) -> str:
     from fetchml.service.status import status as overview
 
-    found = overview(settings, limit)
+    found = overview(settings, limit, dead=dead)
     if json:
         return session.json_text(_as_json(found))
     counts = [f"{found.counts[state]} {state_word(state)}" for state in _ORDER if found.counts.get(state)]
@@ -113,8 +114,9 @@ def _why(item: "Listed") -> str:
     if row.data_changed:
         return f"{row.end_reason}, but data changed during the run"
     if row.end_reason in (None, "ok"):
-        return ""
-    return row.end_reason if row.exit_code is None else f"{row.end_reason} (exit {row.exit_code})"
+        return f"attempt {row.attempt}" if row.attempt > 1 else ""
+    why = row.end_reason if row.exit_code is None else f"{row.end_reason} (exit {row.exit_code})"
+    return f"{why}, {row.attempt} attempts" if row.attempt > 1 else why
 
 
 def _ago(moment: str) -> str:
@@ -168,6 +170,9 @@ def _as_json(found: "Overview") -> dict[str, object]:
                 "reasons": list(item.reasons),
                 "stall": item.stall,
                 "data_changed": item.row.data_changed,
+                "attempt": item.row.attempt,
+                "max_retries": item.row.max_retries,
+                "out_of_retries": bool(item.row.is_dead),
             }
             for item in found.runs
         ],
