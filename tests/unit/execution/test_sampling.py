@@ -138,16 +138,24 @@ def test_a_device_is_told_with_all_that_is_known(tmp_path: Path, clock: Clock):
         (None, "device"),
         ((), "device"),
         ((GpuProcess(7, None, run_id=RUN),), "device"),
-        ((GpuProcess(7, 9, ancestors=(60, 50)),), "run"),
-        ((GpuProcess(50, 9),), "run"),
+        ((GpuProcess(8, GIB),), "device"),
+        ((GpuProcess(7, GIB, ancestors=(60, 50)),), "run"),
+        ((GpuProcess(50, GIB),), "run"),
     ],
 )
 def test_the_memory_of_the_device_stands_in_where_that_of_the_run_is_not_known(
     tmp_path: Path, clock: Clock, processes: Any, memory_of: str
 ):
     path = tmp_path / "resources.jsonl"
-    sampler(path, clock, Readings((device(used_bytes=9, processes=processes),))).tick(USAGE)
-    assert lines(path)[0]["gpus"] == [{"id": "GPU-a", "memory_bytes": 9, "memory_of": memory_of}]
+    sampler(path, clock, Readings((device(used_bytes=GIB, processes=processes),))).tick(USAGE)
+    assert lines(path)[0]["gpus"] == [{"id": "GPU-a", "memory_bytes": GIB, "memory_of": memory_of}]
+
+
+def test_a_run_that_has_not_begun_to_use_its_device_has_nothing_of_it(tmp_path: Path, clock: Clock):
+    path = tmp_path / "resources.jsonl"
+    desktop = GpuProcess(8, GIB, is_graphics=True)
+    sampler(path, clock, Readings((device(used_bytes=GIB + 5, processes=(desktop,)),))).tick(USAGE)
+    assert lines(path)[0]["gpus"] == [{"id": "GPU-a", "memory_bytes": 0, "memory_of": "run"}]
 
 
 def test_a_line_waits_a_little_for_the_devices_then_goes_without(tmp_path: Path, clock: Clock):
