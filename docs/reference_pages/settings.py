@@ -27,7 +27,8 @@ resources:
 
 Both files are strict YAML: an unknown key, a value of the wrong kind, a key that is set twice, anchors, tags and
 several documents are errors. Only `true`, `false`, `null` and decimal numbers have a type; everything else is text.
-Every fault of every layer is named at once.
+Every fault of every layer is named at once. Nothing is filled in: `${NAME}`, `$(command)` and a value that begins
+with `$NAME` are refused, so that a project means the same everywhere. Flags are filled in by your shell.
 
 Sizes take the units `K`, `M`, `G` and `T`, which are powers of 1024. Durations need a unit: `s`, `m`, `h`, `d` or `w`.
 In a variable, an empty value or `none` takes back a setting whose default is none."""

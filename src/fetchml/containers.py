@@ -4,7 +4,7 @@ Nothing here touches an engine, so a test can compare requests for equality and 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,6 +98,8 @@ class ContainerSpec:
     output_max_bytes: int
     path_prefix: tuple[str, ...] = field(default=())
     """Folders to put before PATH, as the payload sees them."""
+    unset: tuple[str, ...] = ()
+    """Variables of the image that the payload does not get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,15 @@ class Job:
     """Where each dataset of the plan is on the host, by name."""
     import_roots: tuple[str, ...] = ()
     """Folders of the snapshot that an installed project would be imported from."""
+    image_env: tuple[str, ...] = ()
+    """Names of the variables that the image sets."""
 
 
 def container_spec(job: Job, places: Places) -> ContainerSpec:
     """Returns what to ask the engine for."""
     plan = job.plan
     sources = job.sources
+    env = run_environment(job, places)
     return ContainerSpec(
         name=container_name(job.run_id, job.attempt),
         labels={
@@ -138,7 +143,7 @@ def container_spec(job: Job, places: Places) -> ContainerSpec:
         image=job.image,
         argv=_argv(plan, job.interpreter),
         workdir=f"{places.code}/{plan.command.workdir}".rstrip("/"),
-        env=run_environment(job, places),
+        env=env,
         mounts=(
             Mount(sources.code, places.code, read_only=True),
             Mount(sources.support, places.support, read_only=True),
@@ -159,7 +164,43 @@ def container_spec(job: Job, places: Places) -> ContainerSpec:
         devices=job.devices,
         output_max_bytes=job.output_max_bytes,
         path_prefix=(str(Path(job.interpreter).parent),) if job.interpreter else (),
+        unset=tuple(name for name in taken_out(job.image_env, plan) if name not in env),
     )
+
+
+def taken_out(names: Iterable[str], plan: Plan) -> tuple[str, ...]:
+    """Returns which variables of an image a run does not get, unless its plan sets them.
+
+    Those are the variables that put other code before the run's own, and those that are fetchml's to set. The search
+    path for libraries stays: every CUDA image needs it.
+    """
+    return tuple(name for name in names if name not in plan.env and _is_taken_out(name))
+
+
+def _is_taken_out(name: str) -> bool:
+    if name.startswith("LD_"):
+        return name != "LD_LIBRARY_PATH"
+    return name in _INTERPRETER or name.startswith(("FETCHML_", "PREFECT_", "HIP_VISIBLE", "ROCR_VISIBLE"))
+
+
+_INTERPRETER = frozenset(
+    {
+        *("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONEXECUTABLE", "PYTHONPLATLIBDIR"),
+        *("PYTHONUSERBASE", "PYTHONBREAKPOINT", "PYTHONWARNINGS", "PYTHONCASEOK", "PYTHONPYCACHEPREFIX"),
+    }
+)
+"""What makes Python import or run something else. The rest, such as PYTHONHASHSEED, is a choice of the image."""
+
+
+def runs_on(image: str, engine: str) -> bool:
+    """Tells whether an image for one architecture can run on an engine of another; true where either is not known.
+
+    Names are those of Go, as in images (OCI image specification, `architecture`). Emulation does not count: it takes
+    ten times as long, and rounds as it likes.
+    """
+    known = {"x86_64": "amd64", "aarch64": "arm64"}
+    image, engine = known.get(image, image), known.get(engine, engine)
+    return not image or not engine or image == engine or (engine, image) in (("amd64", "386"), ("arm64", "arm"))
 
 
 def run_environment(job: Job, places: Places) -> dict[str, str]:

@@ -25,6 +25,7 @@ class EndFacts(Model):
     refused: tuple[str, ...] = Field(default=(), description="What the worker's preflight found")
     environment_error: str | None = Field(default=None, description="Why its environment could not be made")
     start_error: str | None = Field(default=None, description="Why the engine could not start it")
+    data_error: str | None = Field(default=None, description="Why it was stopped for its data")
     infrastructure_error: str | None = Field(default=None, description="What else went wrong around the payload")
     device_error: str | None = Field(default=None, description="What a GPU of the run reported last, if it is wrong")
     storage_full: bool = Field(default=False, description="The disk of the run store was full")
@@ -53,6 +54,13 @@ _SIGNS = (
         "check that the program exists in the image or environment",
     ),
     _Sign(
+        # An init program has a shell read what the system cannot execute, and the shell stumbles over its first bytes.
+        re.compile(r"\A\S+: (?:line )?\d+: \x7fELF|\bExec format error\b"),
+        EndReason.IMAGE_ERROR,
+        "the program is made for another architecture than this host's (exec format error)",
+        "build or choose one for this host",
+    ),
+    _Sign(
         re.compile(
             r"CUDA out of memory|CUDA error: out of memory|HIP out of memory|OutOfMemoryError: .*(?:CUDA|HIP)"
             r"|RESOURCE_EXHAUSTED: Out of memory"
@@ -75,6 +83,19 @@ _SIGNS = (
         EndReason.OUT_OF_MEMORY,
         "shared memory was not enough, as data loader workers need it",
         "raise `resources.shm` in fetchml.yaml, or use fewer workers",
+    ),
+    _Sign(
+        # After `systemctl daemon-reload` with the old way of passing NVIDIA's devices (nvidia-container-toolkit #48).
+        re.compile(r"Failed to initialize NVML: Unknown Error"),
+        EndReason.INFRASTRUCTURE,
+        "the container lost its GPU while it ran",
+        "have Docker use CDI or the cgroupfs driver (NVIDIA's troubleshooting guide), then queue it again",
+    ),
+    _Sign(
+        re.compile(r"uncorrectable ECC error encountered|CUDA error: device lost|GPU is lost|fallen off the bus"),
+        EndReason.INFRASTRUCTURE,
+        "a GPU of the run failed",
+        "`fetchml doctor` looks at the GPUs of this host; then queue it again",
     ),
     _Sign(
         re.compile(r"No space left on device|Disk quota exceeded"),
@@ -133,6 +154,13 @@ def diagnose(facts: EndFacts) -> Diagnosis:
             detail=facts.start_error,
             resolution="check that the program exists in the image or environment",
         )
+    if facts.data_error is not None:
+        return Diagnosis(
+            category=EndReason.DATA_ERROR,
+            summary="it was stopped at once: its data was replaced between check and start",
+            detail=facts.data_error,
+            resolution="keep others from changing the folders above it, or set `datasets.stage: always`",
+        )
     if facts.lost:
         return Diagnosis(
             category=EndReason.HOST_LOST,
@@ -159,6 +187,10 @@ def diagnose(facts: EndFacts) -> Diagnosis:
         return _memory(facts, tail, certain=True)
     if facts.exit_code == 0:
         return Diagnosis(category=EndReason.OK, summary="completed")
+    return _from_output(facts, tail)
+
+
+def _from_output(facts: EndFacts, tail: str | None) -> Diagnosis:
     if facts.device_error is not None:
         return Diagnosis(
             category=EndReason.INFRASTRUCTURE,
@@ -166,10 +198,6 @@ def diagnose(facts: EndFacts) -> Diagnosis:
             detail="\n".join(filter(None, (facts.device_error, tail))),
             resolution="`fetchml doctor` looks at the GPUs of this host; then queue it again",
         )
-    return _from_output(facts, tail)
-
-
-def _from_output(facts: EndFacts, tail: str | None) -> Diagnosis:
     for sign in _SIGNS:
         match = sign.pattern.search(facts.tail)
         if match is not None:

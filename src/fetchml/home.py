@@ -37,9 +37,10 @@ from fetchml.config.settings import Settings
 from fetchml.daemons.server import PrivateServer
 from fetchml.datasets.catalogue import Catalogue, folder_of_block
 from fetchml.datasets.oversight import Oversight
+from fetchml.datasets.places import check_place
 from fetchml.datasets.staging import Limits, Staging
 from fetchml.datasets.stat_cache import StatCache
-from fetchml.engine.choose import EngineSettings
+from fetchml.engine.choose import EngineSettings, addresses
 from fetchml.errors import NotFound, Unavailable
 from fetchml.keys.ring import KeyRing
 from fetchml.models.units import MIB
@@ -180,6 +181,14 @@ class Home:
         """The copies of datasets on this host."""
         limits = Limits(self.settings.datasets_cache_ttl, self.settings.datasets_cache_max_bytes)
         return Staging(self.path / "cache" / "datasets", limits, lambda checksum: self.readers().is_read(checksum))
+
+    def check_data_place(self, path: Path) -> None:
+        """Checks that a path may be that of a dataset; see `check_place`.
+
+        Raises:
+            Refused: Runs would see what only the host should see.
+        """
+        check_place(path, self.path, addresses(self.engines).values())
 
     def readers(self) -> Readers:
         """Returns which runs that have not ended read which dataset, as it is now."""

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,62 @@ def test_a_bucket_that_is_down_delays_nothing_and_is_told(lab: Lab) -> None:
     report = lab.user.call("doctor", "--json").json()
     texts = [item["text"] for item in report["findings"] if item["subject"] == "copies"]
     assert texts == [f"1 of 1 ended run in {lab.url} at {lab.server.endpoint}, 0 not"]
+
+
+@pytest.mark.parametrize("words", [("objects", "fetch", "--all"), ("prune",)], ids=lambda words: words[0])
+def test_what_a_killed_fetch_left_is_removed(
+    lab: Lab, proxy: FaultyProxy, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    run_id = sealed(lab)
+    assert lab.user.call("objects", "push", run_id).code == 0
+    other = elsewhere(lab, tmp_path / "elsewhere")
+    waiting, go = threading.Event(), threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        if exchange.request.method == "GET" and any(other.runs.glob(".tmp-*/attempts")):
+            waiting.set()
+            go.wait(60)
+        passed_on(exchange)
+
+    proxy.fault = hold
+    fetching = other.start("objects", "fetch", run_id)
+    try:
+        assert waiting.wait(60)
+        fetching.kill()
+        fetching.communicate()
+    finally:
+        go.set()
+    proxy.fault = passed_on
+    assert [path.name for path in other.runs.iterdir() if path.name.startswith(".tmp-fetch-")]
+    assert other.call("status").code == 0
+    done = other.call(*words)
+    assert done.code == 0, done.err
+    left = [path.name for path in other.runs.iterdir()]
+    assert left == ([run_id] if words[0] == "objects" else [])
+    assert other.call("objects", "fetch", "--all").code == 0
+    assert other.call("validate", run_id).code == 0
+
+
+def test_a_direct_run_whose_bucket_falls_silent_ends_in_a_sealed_record(lab: Lab, proxy: FaultyProxy) -> None:
+    lab.use_bucket()
+    lab.user.script(text=TRAIN)
+    lab.user.env["FETCHML_OBJECTS_S3_RETRIES"] = "0"
+
+    def no_objects(exchange: Exchange) -> None:
+        if exchange.request.method == "GET" and "sha256/" in exchange.request.path:
+            exchange.answer_status("503 Service Unavailable", "ServiceUnavailable")
+        else:
+            passed_on(exchange)
+
+    proxy.fault = no_objects
+    done = lab.user.call("queue", "--quiet", "train.py", env={"FETCHML_EXECUTION_MODE": "direct"})
+    assert done.code == 1, done.err
+    (run_id,) = [path.name for path in lab.user.runs.iterdir()]
+    manifest = json.loads(lab.user.manifest_path(run_id).read_bytes())
+    assert (manifest["status"]["state"], manifest["end_reason"]) == ("failed", "infrastructure")
+    assert "does not answer" in manifest["diagnosis"]["detail"] or "503" in manifest["diagnosis"]["detail"]
+    proxy.fault = passed_on
+    assert lab.user.call("validate", run_id).code == 0
 
 
 def test_a_wish_for_copies_without_a_bucket_is_told(lab: Lab) -> None:

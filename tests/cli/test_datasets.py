@@ -64,13 +64,30 @@ def test_what_cannot_be_a_dataset_is_refused(user: User, data: Path) -> None:
     is_refused(user.call("dataset", "add", "a", "s3://bucket/x", "--stage", "always"), 2, "`--stage` is for folders")
     is_refused(user.call("dataset", "add", "../a", str(data)), 2, "not accepted as the name")
     is_refused(user.call("dataset", "add", "a", str(data), "--version", "sha256"), 2, "not accepted as the version")
-    is_refused(user.call("dataset", "add", "a", "/dev/null"), 5, "neither a file nor a folder")
+    os.mkfifo(user.path / "pipe")
+    is_refused(user.call("dataset", "add", "a", str(user.path / "pipe")), 5, "neither a file nor a folder")
     add(user, "a", str(data), "--version", "v1")
     (data / "a.txt").write_text("other")
     is_refused(user.call("dataset", "add", "a", str(data), "--version", "v1"), 4, "with other content")
     (user.path / "empty").mkdir()
     is_refused(user.call("dataset", "add", "b", str(user.path / "empty")), 5, "there are no files in", "mounted there?")
     assert add(user, "c", str(data / "a.txt"))["file_count"] == 1
+
+
+def test_what_only_the_host_should_see_is_no_dataset(user: User, data: Path) -> None:
+    (user.path / "innocent").symlink_to("/etc")
+    (user.path / ".ssh").mkdir()
+    for place in ("/", "/etc", "/proc", "/var/run", "~/.ssh", str(user.path / "innocent" / "ssl"), str(user.home)):
+        is_refused(user.call("dataset", "add", "a", place), 5, "cannot be a dataset", "hint: name a folder that holds")
+    assert "there are no datasets" in user.call("dataset", "list").err
+    # What was data when it was added, and leads elsewhere since.
+    add(user, "mnist", str(data))
+    (data / "a.txt").unlink()
+    data.rmdir()
+    data.symlink_to("/etc")
+    user.script("train.py", READS)
+    done = user.call("queue", "--engine", "process", "--data", "mnist", "train.py")
+    is_refused(done, 5, "cannot be a dataset", "`/etc`")
 
 
 def test_drift_is_found_file_by_file(user: User, data: Path) -> None:

@@ -35,7 +35,7 @@ def neutral(user: User, text: str) -> str:
         *("", "init", "queue", "status", "info", "logs", "cancel", "wait", "validate", "server", "server status"),
         *("keys", "keys init", "keys list", "keys rotate", "doctor"),
         *("dataset", "dataset add", "dataset list", "dataset info", "dataset verify", "dataset rm"),
-        *("objects", "objects migrate"),
+        *("objects", "objects migrate", "simulate"),
     ],
 )
 def test_the_help(user: User, command: str) -> None:

@@ -263,6 +263,11 @@ class Bench:
         self.claim = make_claim(RUN_ID, self.store.read_manifest(RUN_ID).attempt)
         assert self.store.claim(self.claim)
 
+    def attempt(self) -> Attempt:
+        """Returns the attempt, as another driver would have it."""
+        driver = Driver(Home(self.settings), DISCOVERY, now=self.now, engines=lambda *_: cast("Any", self.engine))
+        return Attempt(driver, self.claim)
+
     def cancel(self) -> bool:
         """Asks for the run to stop; tells whether it was not too late to ask."""
         with suppress(Conflict):

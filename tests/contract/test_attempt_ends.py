@@ -15,6 +15,7 @@ from contract.attempts import (
     LAST,
     NEVER_STARTED,
     Bench,
+    Line,
     MakeBench,
     Outcome,
     at_every_point,
@@ -27,6 +28,7 @@ from contract.attempts import (
 from fetchml.containers import ContainerSpec
 from fetchml.engine.memory_engine import MemoryEngine, Payload, Script
 from fetchml.engine.port import ContainerState, Phase
+from fetchml.errors import Unavailable
 from fetchml.models.ids import container_name
 from fetchml.models.manifest import RunManifest
 from fetchml.models.plan import Command, ImagePlan
@@ -302,3 +304,36 @@ def test_the_container_is_asked_for_what_the_plan_says(benches: MakeBench) -> No
     assert {mount.target for mount in spec.mounts if mount.read_only} == {"/code", "/opt/fetchml"}
     assert {mount.target for mount in spec.mounts if not mount.read_only} == {"/results", "/run/fetchml"}
     assert [request.plan for request in bench.environments.requests] == [bench.plan]
+
+
+# Given up, where nobody would try again
+
+
+def silent(_: Line) -> None:
+    raise Unavailable("it does not answer")
+
+
+@pytest.mark.parametrize(
+    "point", ["after store.read_cancel #1", "after environments.make #1", "before engine.create #1"]
+)
+def test_what_was_never_started_is_ended_by_who_gives_it_up(tmp_path: Path, point: str) -> None:
+    bench = Bench(tmp_path / "bench")
+    with pytest.raises(Unavailable) as caught:
+        bench.drive(Line(point, silent))
+    assert bench.store.read_manifest(RUN_ID).status.state == "preparing"
+    manifest = bench.attempt().give_up(caught.value)
+    assert manifest is not None
+    assert (manifest.status.state, manifest.end_reason) == ("failed", "infrastructure")
+    assert manifest.diagnosis is not None
+    assert "it does not answer" in (manifest.diagnosis.detail or "")
+    outcome = bench.outcome()
+    assert (outcome.starts, outcome.faults, outcome.containers) == (0, (), ())
+
+
+def test_what_may_have_been_started_is_not_ended_by_who_gives_it_up(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "bench")
+    with pytest.raises(Unavailable) as caught:
+        bench.drive(Line("before engine.start #1", silent))
+    assert bench.attempt().give_up(caught.value) is None
+    bench.drive()
+    assert bench.outcome().end_reason == "ok"

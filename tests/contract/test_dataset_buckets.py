@@ -360,3 +360,47 @@ def test_a_wrong_secret_is_forbidden_and_not_shown(rclone_server: S3Server, tmp_
         source.files()
     assert "no-secret-of-ours" not in str(caught.value)
     made.proxy.close()
+
+
+# Keys that change
+
+
+def test_a_key_that_was_changed_is_taken_up_once(rclone_server: S3Server, tmp_path: Path) -> None:
+    data = Data(rclone_server, tmp_path)
+    try:
+        data.put(FILES)
+        data.put({"file": b"one"}, "")
+        old = Credentials(CREDENTIALS.access_key, "the-secret-of-yesterday")
+        asked: list[int] = []
+
+        def renew() -> Credentials:
+            asked.append(1)
+            return CREDENTIALS
+
+        for prefix, read in (
+            ("set/", lambda source: source.files()),
+            ("set/", lambda source: source.listing()),
+            ("file", lambda source: source.listing()),
+            ("file/", lambda source: source.or_file().listing()),
+        ):
+            asked.clear()
+            source = BucketSource(data.source(prefix).place, old, HASTE, renew)
+            assert read(source)
+            assert len(asked) == 1
+            assert read(source)
+            assert len(asked) == 1
+    finally:
+        data.proxy.close()
+
+
+def test_a_key_that_is_denied_and_was_not_changed_is_forbidden(rclone_server: S3Server, tmp_path: Path) -> None:
+    data = Data(rclone_server, tmp_path)
+    try:
+        data.put(FILES)
+        old = Credentials(CREDENTIALS.access_key, "the-secret-of-yesterday")
+        source = BucketSource(data.source().place, old, HASTE, lambda: old)
+        with pytest.raises(Forbidden) as caught:
+            source.files()
+        assert "the-secret-of-yesterday" not in str(caught.value)
+    finally:
+        data.proxy.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contract.attempts import COMPLETED, Bench, Death, Line, bench_maker
+from contract.attempts import COMPLETED, Bench, Death, Line, at_every_point, bench_maker
 from fetchml.datasets.catalogue import Catalogue
 from fetchml.datasets.digest import digest
 from fetchml.datasets.oversight import DATA_UNAVAILABLE
@@ -267,3 +267,39 @@ def test_data_without_a_file_refuses_the_run_as_if_nothing_were_mounted(benches:
     assert manifest.status.state is State.REFUSED
     assert manifest.diagnosis is not None
     assert "there are no files in" in (manifest.diagnosis.detail or "")
+
+
+# The place itself becomes another
+
+
+def test_a_place_that_is_swapped_at_any_moment_gives_no_run_other_data(
+    benches: Make, data: Path, tmp_path: Path
+) -> None:
+    original, bad = tmp_path / "original", tmp_path / "bad"
+    shutil.copytree(data, original)
+    shutil.copytree(data, bad)
+    (bad / "secret").touch()
+
+    def make(**changes: Any) -> Bench:
+        if data.is_symlink():
+            data.unlink()
+            shutil.copytree(original, data)
+        return benches(**changes)
+
+    def swap(_: Bench, line: Line) -> None:
+        shutil.rmtree(data)
+        data.symlink_to(bad)
+        before_the_mount.append("after engine.start #1" not in line.points)
+
+    before_the_mount: list[bool] = []
+    struck = at_every_point(make, swap)
+    ends = {item.point: item.outcome.end_reason for item in struck}
+    early = {point for point, is_early in zip(ends, before_the_mount, strict=True) if is_early}
+    assert {ends[point] for point in early} == {"preflight_refused", "data_error"}
+    assert ends["after environments.make #1"] == "preflight_refused"
+    assert ends["before engine.start #1"] == "data_error"
+    assert {ends[point] for point in ends.keys() - early} == {"ok"}, "data never changes an outcome afterwards"
+    assert [
+        item.point for item in struck if item.outcome.starts > (item.outcome.end_reason != "preflight_refused")
+    ] == []
+    assert [item.point for item in struck if item.outcome.seals != 1 or item.outcome.containers] == []

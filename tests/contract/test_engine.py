@@ -12,7 +12,7 @@ import pytest
 
 from contract.engines import ALL, CONTAINERS, REAL, TIMEOUT_S, Bench, Payload, exits, prints, waits
 from contract.racing import in_processes, in_threads
-from fetchml.containers import STORE_LABEL
+from fetchml.containers import STORE_LABEL, Mount
 from fetchml.diagnosis import EndFacts, diagnose
 from fetchml.engine.port import ContainerState, Phase, StartFailed
 from fetchml.errors import Conflict, NotFound
@@ -183,6 +183,44 @@ def test_a_program_that_is_not_there_is_told(bench: Bench) -> None:
         assert bench.output(name) == b""
     bench.engine.start(name)  # it had its start
     assert bench.state(name) == state
+
+
+@on_containers
+@pytest.mark.parametrize("name", ["da:ta", "a,b", "a,rw", 'q"q', "n\nn", "with space \u00e4", "a=b", "-v"], ids=ascii)
+def test_a_folder_of_any_name_is_mounted(bench: Bench, name: str) -> None:
+    folder = bench.root / name
+    folder.mkdir()
+    (folder / "x").write_text(name)
+    spec = bench.spec(Payload("print(open('/data/one/x').read())", exits(0).script))
+    spec = replace(spec, mounts=(*spec.mounts, Mount(folder, "/data/one", read_only=True)))
+    if bench.kind == "podman" and not {",", '"', "\n"}.isdisjoint(name):
+        with pytest.raises(StartFailed, match="Podman cannot mount"):
+            bench.engine.create(spec)
+        return
+    bench.engine.create(spec)
+    bench.engine.start(spec.name)
+    assert bench.wait(spec.name).exit_code == 0
+    assert bench.output(spec.name).decode() == f"{name}\n"
+
+
+@pytest.mark.parametrize("bench", ["memory", *CONTAINERS], indirect=True)
+def test_what_was_mounted_is_told_whatever_its_path_means_by_then(bench: Bench) -> None:
+    one, other = bench.root / "one", bench.root / "other"
+    one.mkdir()
+    other.mkdir()
+    spec = bench.spec(waits())
+    spec = replace(spec, mounts=(*spec.mounts, Mount(one, "/data/one", read_only=True)))
+    bench.engine.create(spec)
+    bench.engine.start(spec.name)
+    bench.wait_for_output(spec.name, b"ready")
+    one.rename(bench.root / "away")
+    one.symlink_to(other)
+    was = (bench.root / "away").stat()
+    found = bench.engine.mounted(spec.name, "/data/one")
+    assert found == (was.st_dev, was.st_ino)
+    assert bench.engine.mounted(spec.name, "/data/two") is None
+    bench.let("go")
+    bench.wait(spec.name)
 
 
 # Looking

@@ -9,9 +9,8 @@ import pytest
 from fetchml.config.settings import Settings
 from fetchml.datasets.source import FolderSource
 from fetchml.errors import Unavailable
-from fetchml.execution.data import verify
+from fetchml.execution.data import Verified, verify
 from fetchml.home import Home
-from fetchml.models.dataset_record import DatasetRecord
 from fetchml.models.plan import DatasetPlan
 from fetchml.models.status import Preparing
 from fetchml.service.dataset_add import add_dataset
@@ -53,9 +52,9 @@ def test_where_a_plan_cannot_be_read_everything_may_be_in_use(home: Home, item: 
 def test_a_copy_that_was_changed_stays_while_others_read_it(
     home: Home, item: DatasetPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = verify(item, home, home.oversight())
-    assert isinstance(record, DatasetRecord)
-    assert record.fetched_via == "copy"
+    found = verify(item, home, home.oversight())
+    assert isinstance(found, Verified)
+    assert found.record.fetched_via == "copy"
     copy = home.staging.find(item.checksum)
     assert copy is not None
     (copy.data / "a").chmod(0o644)
@@ -69,8 +68,8 @@ def test_a_copy_that_was_changed_stays_while_others_read_it(
     assert (copy.data / "a").read_text() == "2"
     monkeypatch.undo()
     again = verify(item, home, home.oversight())
-    assert isinstance(again, DatasetRecord)
-    assert again.fetched_via == "copy"
+    assert isinstance(again, Verified)
+    assert again.record.fetched_via == "copy"
     assert (copy.data / "a").read_text() == "1"
 
 

@@ -14,6 +14,8 @@ from fetchml.containers import (
     Sources,
     container_spec,
     run_environment,
+    runs_on,
+    taken_out,
 )
 from fetchml.models.plan import Command, DatasetPlan, EngineKind, Network, Plan
 from fetchml.models.resources import GpuVendor, ResourceRequest
@@ -343,3 +345,61 @@ def test_datasets_are_mounted_read_only_and_read_in_place_by_a_process():
     spec = container_spec(job(plan, datasets=places), HOST_PLACES)
     assert Path("/nas/two") not in [mount.source for mount in spec.mounts]
     assert spec.env["FETCHML_DATA_TWO"] == "/nas/two"
+
+
+# What an image brings
+
+TAKEN_OUT = (
+    "LD_AUDIT",
+    "LD_PRELOAD",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "FETCHML_DATA_X",
+    "PREFECT_API_KEY",
+    "HIP_VISIBLE_DEVICES",
+)
+LEFT = (
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHON_VERSION",
+    "PYTHONHASHSEED",
+    "PYTHONIOENCODING",
+    "CUDA_VERSION",
+    "LANG",
+    "LDX",
+)
+
+
+def test_variables_of_an_image_that_would_take_over_are_taken_out():
+    plan = make_container_plan()
+    assert taken_out((*TAKEN_OUT, *LEFT), plan) == TAKEN_OUT
+    spec = container_spec(job(plan, image_env=(*TAKEN_OUT, *LEFT, "FETCHML_RUN_ID")), CONTAINER_PLACES)
+    is_set = ("PYTHONPATH", "HIP_VISIBLE_DEVICES")
+    assert spec.unset == tuple(name for name in TAKEN_OUT if name not in is_set), "what is set needs no taking out"
+    assert set(spec.unset).isdisjoint(spec.env)
+
+
+def test_what_a_plan_sets_is_not_taken_out():
+    plan = make_container_plan(env={"PYTHONWARNINGS": "error"})
+    assert taken_out(("PYTHONWARNINGS", "PYTHONSTARTUP"), plan) == ("PYTHONSTARTUP",)
+
+
+@pytest.mark.parametrize(
+    ("image", "engine", "expected"),
+    [
+        ("amd64", "amd64", True),
+        ("amd64", "x86_64", True),
+        ("arm64", "aarch64", True),
+        ("386", "amd64", True),
+        ("arm", "arm64", True),
+        ("", "amd64", True),
+        ("amd64", "", True),
+        ("arm64", "amd64", False),
+        ("amd64", "arm64", False),
+        ("amd64", "386", False),
+        ("ppc64le", "amd64", False),
+        ("riscv64", "arm64", False),
+    ],
+)
+def test_an_image_runs_where_its_architecture_does(image, engine, expected):
+    assert runs_on(image, engine) is expected

@@ -37,6 +37,8 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <
         ({"storage_full": True, "exit_code": 0}, EndReason.STORAGE_FULL),
         ({"environment_error": "no such package"}, EndReason.IMAGE_ERROR),
         ({"start_error": "no such program"}, EndReason.IMAGE_ERROR),
+        ({"exit_code": 127, "tail": "./prog: 1: \x7fELF\x02\x01: not found\n"}, EndReason.IMAGE_ERROR),
+        ({"data_error": "it was replaced", "exit_code": 137}, EndReason.DATA_ERROR),
         ({"lost": True}, EndReason.HOST_LOST),
         ({"timed_out": True, "exit_code": 143, "max_runtime_s": 60}, EndReason.TIMEOUT),
         ({"timed_out": True, "exit_code": 0, "max_runtime_s": 60}, EndReason.TIMEOUT),
@@ -51,6 +53,8 @@ def test_facts_lead_to_one_category(facts, expected):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("Failed to initialize NVML: Unknown Error", EndReason.INFRASTRUCTURE),
+        ("RuntimeError: CUDA error: uncorrectable ECC error encountered", EndReason.INFRASTRUCTURE),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB", EndReason.GPU_OUT_OF_MEMORY),
         ("RuntimeError: CUDA error: out of memory", EndReason.GPU_OUT_OF_MEMORY),
         ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate", EndReason.GPU_OUT_OF_MEMORY),
@@ -60,6 +64,7 @@ def test_facts_lead_to_one_category(facts, expected):
          EndReason.OUT_OF_MEMORY),
         ("OSError: [Errno 28] No space left on device: '/results/model.pt'", EndReason.STORAGE_FULL),
         ("OSError: [Errno 122] Disk quota exceeded", EndReason.STORAGE_FULL),
+        ("OSError: [Errno 8] Exec format error: './prog'", EndReason.IMAGE_ERROR),
         ("ModuleNotFoundError: No module named 'torch'", EndReason.CODE_ERROR),
         ("OSError: [Errno 30] Read-only file system: 'out.txt'", EndReason.CODE_ERROR),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/data/mnist/train.pt'", EndReason.DATA_ERROR),

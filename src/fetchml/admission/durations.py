@@ -1,9 +1,9 @@
 """How long runs take, learned from those that have ended.
 
-A run is forecast from the latest runs most like it: of the same user, name and number of GPUs if enough of them are
-known, else of the same user and number of GPUs, else of wider circles up to all runs. What a run takes on average
-decides the order of the queue, since that is what it costs others; what nine in ten stay below is what a reservation
-counts on. Of a run that has been going for a while, only those that took longer still tell something.
+A run is forecast from the latest runs most like it: those that were queued together with it if enough of them have
+ended, else those of the same user, name and number of GPUs, else of wider circles up to all runs. What a run takes on
+average decides the order of the queue, since that is what it costs others; what nine in ten stay below is what a
+reservation counts on. Of a run that has been going for a while, only those that took longer still tell something.
 """
 
 from bisect import bisect_right, insort
@@ -19,6 +19,9 @@ _KEPT = 100
 """Runs that are remembered of each circle; the oldest goes first."""
 _ENOUGH = 3
 """Runs that a circle must have."""
+_ENOUGH_IN_BURST = 2
+"""The same for runs that were queued together: they are more alike than any others."""
+_BURST_GAP_S = 60.0
 _QUANTILE = 0.9
 _OVERDUE = 2.0
 """A run that took longer than all like it is given its age once more."""
@@ -32,6 +35,31 @@ class Traits:
     gpus: float
     name: str | None = None
     """What it is called, by default after its script; None: not known."""
+    burst: str | int | None = None
+    """What tells runs that were queued together, such as a sweep; None: it was queued alone."""
+
+
+class Bursts:
+    """Tells which runs were queued together, where nobody says so: one after the other, as a loop in a shell does."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, float], tuple[float, int]] = {}
+        self._count = 0
+
+    def of(self, user: str, gpus: float, queued_s: float) -> int:
+        """Returns the burst of a run; runs are asked for in the order they were queued.
+
+        Args:
+            user: Whose it is.
+            gpus: GPUs it asks for.
+            queued_s: When it was queued, in seconds.
+        """
+        last_s, burst = self._last.get((user, gpus), (float("-inf"), 0))
+        if queued_s - last_s > _BURST_GAP_S:
+            self._count += 1
+            burst = self._count
+        self._last[user, gpus] = queued_s, burst
+        return burst
 
 
 @dataclass(slots=True)
@@ -87,7 +115,7 @@ class Durations:
         """
         for key, words in _circles(traits):
             circle = self._circles.get(key)
-            if circle is None or len(circle.latest) < _ENOUGH:
+            if circle is None or len(circle.latest) < (_ENOUGH_IN_BURST if key[0] == "burst" else _ENOUGH):
                 continue
             expected_s, upper_s = circle.after(elapsed_s)
             basis = f"{len(circle.latest)} runs {words}".rstrip()
@@ -102,6 +130,8 @@ class Durations:
 def _circles(traits: Traits) -> Iterator[tuple[tuple[object, ...], str]]:
     """Yields the kinds a run belongs to, the narrowest first, each with words for people."""
     user, gpus = traits.user, plural(traits.gpus, "GPU")
+    if traits.burst is not None:
+        yield ("burst", user, traits.burst, traits.gpus), f"of {user} queued together with it"
     if traits.name is not None:
         yield ("name", user, traits.name, traits.gpus), f"of {user} called {traits.name} with {gpus}"
     yield ("both", user, traits.gpus), f"of {user} with {gpus}"

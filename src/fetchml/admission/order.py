@@ -1,66 +1,116 @@
-"""In which order waiting runs are considered."""
+"""In which order waiting runs are considered.
+
+Who was moved up goes first, then the higher priority, then who is expected to cost others least: the mean duration of
+runs like it, times the part of the lab it takes. Least cost first is what keeps the sum of all waiting small (W. Smith,
+Various optimizers for single-stage production, 1956). Three things keep it fair: the cost falls the longer a run has
+waited, it rises with what the user has used lately, and one run at a time, the one that has waited longest, goes before
+all others of its priority once it has waited several times as long as the whole queue takes to be worked off.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 
 from fetchml.admission.lab import Lab, Pending
 from fetchml.admission.policy import Order, Policy
+from fetchml.admission.size import LabSize
 
-_NARROWEST = 0.125
-"""GPUs that a run without any counts as: it holds something, too."""
+_EVEN = 0.1
+"""Added to everybody's part of the usage, so that who used nothing is not infinitely far ahead."""
 
 
 def in_order(pending: Sequence[Pending], lab: Lab, policy: Policy, now: datetime) -> list[Pending]:
-    """Returns the runs in the order they are considered.
+    """Returns the runs in the order they are considered; ties go by submission, then by id.
 
-    Who was moved up goes first, the latest before the others; then the higher priority; then what the policy measures;
-    then the time of submission. A run that waits long is lifted from priority to priority, but never above the highest
-    one that waits: among equals, waiting already counts in the measure.
+    A run that waits long is lifted from priority to priority, but never above the highest one that waits: among
+    equals, waiting already counts.
     """
     if not pending:
         return []
     now_s = now.timestamp()
-    costs = [0.0] * len(pending) if policy.order is Order.SUBMITTED else _costs(pending, lab, policy, now_s)
-    top = max(run.priority for run in pending)
-    step_s = policy.priority_step_s
-    keys: list[tuple[float, float, float, float, str, int]] = []
-    for place, run in enumerate(pending):
-        level = run.priority
-        if level < top and now_s - run.queued_s > step_s:
-            level = min(top, level + int((now_s - run.queued_s) / step_s))
-        moved = -run.moved_up_at.timestamp() if run.moved_up_at is not None else 0.0
-        keys.append((moved, -level, costs[place], run.queued_s, run.run_id, place))
+    levels = _levels(pending, policy, now_s)
+    costs = [0.0] * len(pending)
+    if policy.order is Order.WEIGHED:
+        costs = _costs(pending, levels, lab, policy, now_s)
+    keys = [
+        (
+            -run.moved_up_at.timestamp() if run.moved_up_at is not None else 0.0,
+            -levels[place],
+            costs[place],
+            run.queued_s,
+            run.run_id,
+            place,
+        )
+        for place, run in enumerate(pending)
+    ]
     keys.sort()
     return [pending[key[5]] for key in keys]
 
 
-def _costs(pending: Sequence[Pending], lab: Lab, policy: Policy, now_s: float) -> list[float]:
+def _levels(pending: Sequence[Pending], policy: Policy, now_s: float) -> list[int]:
+    """Returns the priority of each run, as it has risen."""
+    levels = [run.priority for run in pending]
+    top = max(levels)
+    step_s = policy.priority_step_s
+    if min(levels) < top:
+        for place, run in enumerate(pending):
+            waited_s = now_s - run.queued_s
+            if waited_s > step_s:
+                levels[place] = min(top, run.priority + int(waited_s / step_s))
+    return levels
+
+
+def _costs(pending: Sequence[Pending], levels: Sequence[int], lab: Lab, policy: Policy, now_s: float) -> list[float]:
     """Returns what each run is expected to cost others, less the longer it has waited."""
-    users = _shares(lab, policy)
-    widths: dict[float, float] = {}
+    size = LabSize.of(lab.hosts)
+    users = _user_factors(lab, size, policy, now_s)
+    newcomer: float = _EVEN**policy.fair_share_power
+    parts: dict[object, float] = {}
     shortest_s, patience_s, power = policy.shortest_s, policy.patience_s, policy.patience_power
+    backlog_s = _remaining_s(lab, size, now_s)
     costs: list[float] = []
     for run in pending:
         needs = run.needs
-        gpus = needs.gpus * needs.nodes
-        cost = widths.get(gpus)
-        if cost is None:
-            cost = widths[gpus] = max(gpus, _NARROWEST) ** policy.width_power
+        part = parts.get(needs)
+        if part is None:
+            part = parts[needs] = size.part(needs)
         expected_s = policy.unknown_s if run.forecast is None else run.forecast.expected_s
-        cost *= max(shortest_s, expected_s)
+        cost = part * expected_s
+        backlog_s += cost
+        if expected_s < shortest_s:
+            cost = part * shortest_s
         if users:
-            cost *= users.get(run.user, 1.0)
+            cost *= users.get(run.user, newcomer)
         waited_s = now_s - run.queued_s
         costs.append(cost / (1 + (waited_s / patience_s) ** power) if waited_s > 0 else cost)
+    top = max(levels)
+    oldest = min((run.queued_s, run.run_id, place) for place, run in enumerate(pending) if levels[place] == top)
+    if now_s - oldest[0] > max(policy.turn_least_s, policy.turn_backlogs * backlog_s):
+        costs[oldest[2]] = -inf
     return costs
 
 
-def _shares(lab: Lab, policy: Policy) -> dict[str, float]:
+def _remaining_s(lab: Lab, size: LabSize, now_s: float) -> float:
+    """Returns how long the whole lab would work on the rest of what has started."""
+    rest_s = 0.0
+    for held in lab.holding:
+        if held.forecast is not None and held.started_at is not None:
+            left_s = held.started_at.timestamp() + held.forecast.expected_s - now_s
+            rest_s += max(0.0, left_s) * size.part_held(held)
+    return rest_s
+
+
+def _user_factors(lab: Lab, size: LabSize, policy: Policy, now_s: float) -> dict[str, float]:
     """Returns a factor per user: above 1 for who used more than others by weight, below for who used less."""
-    if not policy.fair_share_power or not lab.usage:
+    if not policy.fair_share_power:
         return {}
-    weighed = {user: used / max(policy.weights.get(user, 1.0), 1e-9) for user, used in lab.usage.items()}
-    mean = sum(weighed.values()) / len(weighed)
+    used = dict(lab.usage)
+    for held in lab.holding:
+        if held.started_at is not None:
+            so_far = max(0.0, now_s - held.started_at.timestamp()) * size.part_held(held)
+            used[held.user] = used.get(held.user, 0.0) + so_far
+    weighed = {user: seconds / policy.weights.get(user, 1.0) for user, seconds in sorted(used.items())}
+    mean = sum(weighed.values()) / len(weighed) if weighed else 0.0
     if mean <= 0:
         return {}
-    return {user: (0.1 + used / mean) ** policy.fair_share_power for user, used in weighed.items()}
+    return {user: (_EVEN + seconds / mean) ** policy.fair_share_power for user, seconds in weighed.items()}

@@ -41,12 +41,14 @@ class Policy:
     """Runs expected to be shorter count as this long."""
     unknown_s: float = _HOUR_S
     """What is assumed of a run nothing is known about, for the order only."""
-    width_power: float = 0.5
-    """How much the number of GPUs counts beside the duration."""
-    patience_s: float = 48 * _HOUR_S
+    patience_s: float = 60 * _HOUR_S
     """Waiting this long halves what a run is expected to cost; longer waiting soon outweighs everything."""
     patience_power: float = 3.0
-    fair_share_power: float = 0.0
+    turn_backlogs: float = 3.0
+    """The run that has waited longest goes first once it has waited this many times as long as the queue takes."""
+    turn_least_s: float = 24 * _HOUR_S
+    """But not before it has waited this long."""
+    fair_share_power: float = 0.1
     """How much the decayed usage of the user counts; 0: not at all."""
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
     """Part of the lab each user is meant to get, relative to others; 1 for who is not named."""

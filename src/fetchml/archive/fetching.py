@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import secrets
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from fetchml.objects.records import PLAN
 from fetchml.snapshot.materialise import remove_tree
 from fetchml.snapshot.tree import read_tree
 from fetchml.store.folder import RunFolder
+from fetchml.store.leftovers import bringing, leftovers
 from fetchml.store.turns import adding
 
 _AT_ONCE = 64
@@ -61,14 +61,16 @@ def fetch_run(home: Home, bucket: Bucket, run_id: str) -> Fetched:
     home.create()
     store = home.store
     durable.make_folder(store.runs)
-    temporary = store.runs / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(8)}-{run_id}"
+    with leftovers(store.runs) as left:  # of fetches that were killed
+        for path in left:
+            remove_tree(path)
     with adding(home.settings.store):
         _fetch_code(home, bucket, record)
-        try:
-            _lay_out(home, bucket, record, RunFolder(temporary))
-            is_new = durable.publish_folder(temporary, store.folder(run_id).path)
-        finally:
-            if os.path.lexists(temporary):
+        with bringing(store.runs, run_id) as temporary:
+            try:
+                _lay_out(home, bucket, record, RunFolder(temporary))
+                is_new = durable.publish_folder(temporary, store.folder(run_id).path)
+            finally:
                 remove_tree(temporary)
     if not is_new and not _is_present(home, record):  # another process was faster
         raise _taken(run_id)
@@ -97,8 +99,6 @@ def _is_present(home: Home, record: SealedRecord) -> bool:
 def _lay_out(home: Home, bucket: Bucket, record: SealedRecord, run: RunFolder) -> None:
     """Writes a run folder as it was sealed, durably."""
     plan = record.check_plan(bucket.records.read(record.run_id, PLAN))
-    with durable.translated("create", run.path):
-        run.path.mkdir()
     for item in record.files:
         _copy(bucket.objects, item, run.path / item.path)
     if not durable.exists(run.plan):  # a run that was cancelled before it was claimed lists no files

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("server", "Look at the server and the worker"),
     "keys": ("keys", "Keys that records are signed with"),
     "dataset": ("dataset", "Data that runs read, by name and checksum"),
+    "simulate": ("simulate", "Replay a trace through the queue's decisions, and compare"),
     "objects": ("objects", "Look after the stored objects, in a folder or a bucket"),
     "config": ("config", "Show the settings and where they come from"),
     "doctor": ("doctor", "Check this host and mend what can be mended"),

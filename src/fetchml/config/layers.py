@@ -6,6 +6,7 @@ Flags win over the environment, the environment over the project's `fetchml.yaml
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,10 @@ RUN_VARIABLES = frozenset(
 
 CREDENTIAL_VARIABLES = frozenset({"FETCHML_S3_ACCESS_KEY", "FETCHML_S3_SECRET_KEY", "FETCHML_S3_SESSION_TOKEN"})
 """Secrets: read by the adapter that needs them, never part of the settings."""
+
+
+_PLACEHOLDER = re.compile(r"\$[{(]|^\$[A-Za-z_]")
+"""What other programs expand: `${NAME}`, `$(command)`, `$HOME/data`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,7 @@ def _from_environment(
                 warnings.append(f"`{name}` is no setting; did you mean `{close[0]}`?")
             continue
         try:
+            _refuse_placeholders(environ[name])
             found[key] = (name, by_key()[key].metadata["kind"].from_text(environ[name]))
         except ConfigError as error:
             faults.append(_fault(f"{name}: {error.summary}{_because(error)}"))
@@ -249,10 +255,30 @@ def _from_file(path: Path, scope: Scope, faults: list[ConfigError]) -> dict[str,
             )
         else:
             try:
+                _refuse_placeholders(value)
                 found[key] = (str(path), item.metadata["kind"].from_yaml(value))
             except ConfigError as error:
                 faults.append(_fault(f"{path}: `{key}`: {error.summary}{_because(error)}"))
     return found
+
+
+def _refuse_placeholders(value: object) -> None:
+    """Refuses what a user may think is filled in: as it stands it would name a folder `${HOME}`.
+
+    Raises:
+        ConfigError: A text in the value holds a variable or a command.
+    """
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+    if isinstance(value, list):
+        for item in cast("list[object]", value):
+            _refuse_placeholders(item)
+    elif isinstance(value, str) and _PLACEHOLDER.search(value):
+        raise ConfigError(
+            f"`{value[:60]}` holds a variable or a command",
+            detail="nothing is filled in, so that a project means the same everywhere",
+            hint="write the value out, or give it as a flag, which your shell fills in",
+        )
 
 
 def _flattened(

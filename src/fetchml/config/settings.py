@@ -262,6 +262,13 @@ class Settings:
         "Time without a sign of life after which a host counts as silent; what runs there is never started elsewhere",
         Scope.HOST,
     )
+    metrics_listen: str | None = _setting(
+        "metrics.listen",
+        Text(128, optional=True),
+        "127.0.0.1:9464",
+        "Where the worker serves figures for Prometheus; none: nowhere",
+        Scope.HOST,
+    )
     queue_policy: str = _setting(
         "queue.policy",
         Choice("default", "easy", "fifo"),

@@ -4,9 +4,10 @@ Time and ETag of an object tell that it was replaced, and nothing else: they are
 is refused, as a copy without it would be another dataset.
 """
 
+import copy
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from fetchml.datasets.listing import Entry, make_listing, path_fault
 from fetchml.datasets.source import CHUNK, Check, Sink, changed, go_on
 from fetchml.errors import ConfigError, Forbidden, NotFound, Refused, Unavailable
 from fetchml.models.dataset import SHA256, Algorithm
-from fetchml.objects.s3_client import CONNECTIONS, make_client
+from fetchml.objects.s3_client import CONNECTIONS, Keys, make_client
 from fetchml.objects.s3_faults import FAULTS, translate
 from fetchml.objects.s3_place import Credentials, Patience, S3Place
 from fetchml.snapshot.capture import shown
@@ -47,13 +48,20 @@ class BucketSource:
         place: The bucket; its prefix is that of the dataset, and ends with a slash where it is a folder.
         credentials: Who reads it.
         patience: How long and how often the server is asked.
+        renew: Returns the credentials as they are now; asked when the server accepts the old ones no more.
     """
 
-    def __init__(self, place: S3Place, credentials: Credentials, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        place: S3Place,
+        credentials: Credentials,
+        patience: Patience | None = None,
+        renew: Callable[[], Credentials] | None = None,
+    ) -> None:
         self.place = place
-        self._credentials = credentials
+        self._keys = Keys(credentials, renew)
         self._patience = patience or Patience()
-        self._client: Minio = make_client(place, credentials, self._patience)
+        self._client: Minio = make_client(place, self._keys, self._patience)
 
     @property
     def name(self) -> str:
@@ -94,9 +102,10 @@ class BucketSource:
             ConfigError: There are both.
             FetchmlError: The server says no, or nothing.
         """
-        file = BucketSource(replace(self.place, prefix=self.place.prefix[:-1]), self._credentials, self._patience)
+        file = copy.copy(self)
+        file.place = replace(self.place, prefix=self.place.prefix[:-1])
         has_folder = next(self._folder(), None) is not None
-        if next(file._file(), None) is None:
+        if next(file._file(), None) is None:  # noqa: SLF001  # of the same class
             return self
         if has_folder:
             raise ConfigError(
@@ -222,7 +231,7 @@ class BucketSource:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> Exception:
-        found = translate(error, self.place, self._credentials)
+        found = translate(error, self.place, self._keys.now)
         if found.code == "no-such-bucket":
             return ConfigError(
                 "the bucket of the dataset does not exist",

@@ -5,7 +5,8 @@ names every file with its digest, so that a difference can be told file by file;
 written first: an entry without one does not exist.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -98,12 +99,10 @@ class Catalogue:
 
         Raises:
             ConfigError: A name is not accepted.
-            Conflict: There is such a version, with other content.
+            Conflict: There is such a version, with other content, or a name or version that only differs in case.
         """
-        check_name(name)
-        folder = self.root / name
-        durable.make_folder(folder)
-        with durable.locked(folder):
+        folder = self.root / check_name(name)
+        with self._adding(name):
             known = self.versions(name)
             same = [item for item in known if item.checksum == found.checksum and version in (None, item.version)]
             if same:
@@ -127,7 +126,7 @@ class Catalogue:
                 warnings=found.warnings,
                 stage=stage,
             )
-            check_name(entry.version, "version")
+            _refuse_twin("version", check_name(entry.version, "version"), [item.version for item in known])
             durable.write_atomic(folder / f"{entry.version}.listing", found.listing)
             self._write(entry)
         return entry, True
@@ -201,6 +200,17 @@ class Catalogue:
             (folder / f"{entry.version}.listing").unlink(missing_ok=True)
             durable.sync_folder(folder)
 
+    @contextmanager
+    def _adding(self, name: str) -> Generator[None]:
+        """Holds the folder of a dataset, and those of all others: of two names that differ in case, one is first."""
+        folder = self.root / name
+        durable.make_folder(self.root)
+        with durable.locked(self.root):
+            _refuse_twin("dataset", name, self.names())
+            durable.make_folder(folder)
+            with durable.locked(folder):
+                yield
+
     def _moved(self, entry: Dataset, uri: str, samples: int | None, stage: Stage | None) -> Dataset:
         changes = {
             "uri": uri,
@@ -262,6 +272,17 @@ def local_path(text: str) -> Path:
         return Path(text).expanduser().resolve()
     except (UnicodeEncodeError, ValueError, RuntimeError, OSError) as error:
         raise ConfigError(f"{text[:60]!r} is not the path of a dataset", detail=str(error)) from error
+
+
+def _refuse_twin(what: str, name: str, known: Iterable[str]) -> None:
+    """Refuses a name that a reader, or a file system that folds case, takes for another."""
+    twin = next((other for other in known if other != name and other.casefold() == name.casefold()), None)
+    if twin is not None:
+        raise Conflict(
+            f"there is a {what} `{twin}`, which differs from `{name}` in case alone",
+            hint=f"call it `{twin}`, or give it another name",
+            code="name-taken",
+        )
 
 
 def _next(known: list[Dataset]) -> str:

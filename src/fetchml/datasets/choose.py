@@ -32,7 +32,7 @@ def open_bucket(uri: str, settings: ObjectSettings) -> "BucketSource":
     bucket, prefix = read_bucket_url(uri)
     found = access(settings)
     place = S3Place(bucket, prefix, found.endpoint, found.region, found.ca_file)
-    return BucketSource(place, found.credentials, settings.patience)
+    return BucketSource(place, found.credentials, settings.patience, lambda: access(settings).credentials)
 
 
 def find_bucket(text: str, settings: ObjectSettings) -> "BucketSource":

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,8 @@ class DockerEngine:
     log_driver = "local"
     """Keeps the bytes as they are, which `json-file` does not: it replaces what is no UTF-8."""
     log_options: ClassVar[dict[str, str]] = {"max-file": "1", "compress": "false"}
+    unset_value: ClassVar[str | None] = None
+    """What a variable is set to that the image sets and a run may not have; None takes it out."""
 
     def __init__(self, host: str | None = None, connect: "Callable[[], DockerClient] | None" = None) -> None:
         self.host = host or os.environ.get("DOCKER_HOST") or f"unix://{DEFAULT_SOCKET}"
@@ -63,7 +66,8 @@ class DockerEngine:
 
     def facts(self) -> EngineFacts:
         answer = self._ask("/version", lambda: self.client.version())  # noqa: PLW0108  # connects only if asked
-        return EngineFacts(self.kind, str(answer.get("Version", "unknown")), detail=self.host)
+        version, architecture = str(answer.get("Version", "unknown")), str(answer.get("Arch", ""))
+        return EngineFacts(self.kind, version, detail=self.host, architecture=architecture)
 
     def image(self, reference: str) -> ImageFacts:
         try:
@@ -76,7 +80,10 @@ class DockerEngine:
                 "or run without containers with `--engine process`",
                 code="image-missing",
             ) from error
-        return ImageFacts(reference, str(answer["Id"]), str(answer.get("Architecture", "")))
+        configured = cast("dict[str, Any]", answer.get("Config") or {})
+        variables = cast("list[str]", configured.get("Env") or [])
+        names = sorted({variable.partition("=")[0] for variable in variables})
+        return ImageFacts(reference, str(answer["Id"]), str(answer.get("Architecture", "")), tuple(names))
 
     def places(self, name: str, results: Path, inbox: Path, support: Path) -> Places:
         return CONTAINER_PLACES
@@ -120,9 +127,21 @@ class DockerEngine:
         container = self._find(name)
         return None if container is None else self._state(container)
 
+    def mounted(self, name: str, target: str) -> tuple[int, int] | None:
+        pid = self._pid(name)
+        path = f"/proc/{pid}/root"
+        status = None
+        with suppress(OSError):  # it has ended, or belongs to another user or to a virtual machine
+            for part in target.strip("/").split("/") if pid else ():
+                path = f"{path}/{part}"
+                status = os.lstat(path)
+                if stat.S_ISLNK(status.st_mode):  # would lead to a place of the host
+                    return None
+            return None if status is None else (status.st_dev, status.st_ino)
+        return None
+
     def usage(self, name: str) -> Usage:
-        container = self._find(name)
-        pid = int(container.attrs["State"].get("Pid") or 0) if container is not None else 0
+        pid = self._pid(name)
         return cgroup_usage(pid) if pid else Usage()
 
     def output(self, name: str, skip_bytes: int) -> Iterator[bytes]:
@@ -186,7 +205,6 @@ class DockerEngine:
             "entrypoint": [spec.argv[0]],
             "command": list(spec.argv[1:]),
             "working_dir": spec.workdir,
-            "environment": spec.env,
             "user": spec.user,
             "mounts": [
                 Mount(target=mount.target, source=str(mount.source), type="bind", read_only=mount.read_only)
@@ -212,9 +230,11 @@ class DockerEngine:
                 config={"max-size": f"{max(_LOG_MIN_BYTES, 2 * spec.output_max_bytes) >> 10}k", **self.log_options},
             ),
         }
+        variables: dict[str, str | None] = {**dict.fromkeys(spec.unset, self.unset_value), **spec.env}
         if spec.path_prefix:
             path = spec.env.get("PATH") or _DEFAULT_PATH
-            options["environment"] = {**spec.env, "PATH": ":".join([*spec.path_prefix, path])}
+            variables["PATH"] = ":".join([*spec.path_prefix, path])
+        options["environment"] = variables
         options.update(_device_options(spec))
         return options
 
@@ -261,6 +281,10 @@ class DockerEngine:
             if error.status_code == 404 or "no such container" in _explained(error):
                 return None
             raise
+
+    def _pid(self, name: str) -> int:
+        container = self._find(name)
+        return int(container.attrs["State"].get("Pid") or 0) if container is not None else 0
 
     def _get(self, name: str) -> "Container":
         container = self._find(name)

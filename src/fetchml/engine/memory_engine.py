@@ -6,6 +6,7 @@ A payload is a Python function; tests script what it prints and how it ends.
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,7 @@ class _Container:
     exit_code: int | None = None
     error: str | None = None
     start_count: int = 0
+    mounted: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
 
 class MemoryEngine:
@@ -55,13 +57,20 @@ class MemoryEngine:
     Args:
         scripts: What each program does, by the first word of its command; `true` and `false` are built in.
         images: Images that are here, by reference; all have the same digest.
+        image_env: Names of the variables that they set.
     """
 
     kind = EngineKind.DOCKER
 
-    def __init__(self, scripts: dict[str, Script] | None = None, images: tuple[str, ...] = ("base",)) -> None:
+    def __init__(
+        self,
+        scripts: dict[str, Script] | None = None,
+        images: tuple[str, ...] = ("base",),
+        image_env: tuple[str, ...] = (),
+    ) -> None:
         self._scripts: dict[str, Script] = {"true": lambda _: 0, "false": lambda _: 1, **(scripts or {})}
         self._images = images
+        self._image_env = image_env
         self._lock = threading.RLock()
         self._containers: dict[str, _Container] = {}
 
@@ -71,7 +80,7 @@ class MemoryEngine:
     def image(self, reference: str) -> ImageFacts:
         if reference not in (*self._images, _DIGEST):
             raise NotFound(f"the image `{reference}` is not on this host", code="image-missing")
-        return ImageFacts(reference, _DIGEST)
+        return ImageFacts(reference, _DIGEST, env_names=self._image_env)
 
     def places(self, name: str, results: Path, inbox: Path, support: Path) -> Places:
         return CONTAINER_PLACES
@@ -99,6 +108,10 @@ class MemoryEngine:
             container.phase = Phase.RUNNING
             container.started_at = datetime.now(UTC)
             container.start_count += 1
+            for mount in container.payload.spec.mounts:
+                with suppress(OSError):
+                    status = mount.source.stat()
+                    container.mounted[mount.target] = (status.st_dev, status.st_ino)
         threading.Thread(target=self._run, args=(container, script), daemon=True).start()
 
     def inspect(self, name: str) -> ContainerState | None:
@@ -107,6 +120,10 @@ class MemoryEngine:
             if found is None:
                 return None
             return ContainerState(found.phase, found.started_at, found.ended_at, found.exit_code, error=found.error)
+
+    def mounted(self, name: str, target: str) -> tuple[int, int] | None:
+        with self._lock:
+            return self._get(name).mounted.get(target)
 
     def usage(self, name: str) -> Usage:
         return Usage()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 _POLL_SHARE = 4
 _KILLED = 128 + 9
+_SEPARATORS = frozenset(',"\r\n')
+"""What separates options where Podman makes `--mount` of a mount: a folder `data,rw` would be mounted writable."""
 
 
 class PodmanEngine(DockerEngine):
@@ -41,6 +43,7 @@ class PodmanEngine(DockerEngine):
     kind = EngineKind.PODMAN
     log_driver = "k8s-file"
     log_options: ClassVar[dict[str, str]] = {}
+    unset_value: ClassVar[str | None] = ""  # without a value Podman looks at its own environment
 
     def __init__(self, socket: str | None = None, connect: "Callable[[], DockerClient] | None" = None) -> None:
         super().__init__(f"unix://{socket or _default_socket()}", connect)
@@ -49,7 +52,7 @@ class PodmanEngine(DockerEngine):
     def facts(self) -> EngineFacts:
         found = super().facts()
         rootless = not self.host.startswith("unix:///run/podman/") and os.geteuid() != 0
-        return EngineFacts(self.kind, found.version, rootless=rootless, detail=found.detail)
+        return replace(found, rootless=rootless)
 
     def output(self, name: str, skip_bytes: int) -> Iterator[bytes]:
         cursor, joiner = LogCursor(), LineJoiner()
@@ -85,6 +88,14 @@ class PodmanEngine(DockerEngine):
                 hint="use `--engine docker` for runs with them",
                 code="gpu-not-supported",
             )
+        for mount in spec.mounts:
+            if not _SEPARATORS.isdisjoint(f"{mount.source}{mount.target}"):
+                raise StartFailed(
+                    f"Podman cannot mount `{mount.source}`",
+                    detail="its Docker-compatible API takes what follows a comma for an option",
+                    hint="give the folder another name, or use `--engine docker`",
+                    code="mount-not-supported",
+                )
         return {**super()._options(spec), "init": self._has_init}
 
     def _state(self, container: "Container") -> ContainerState:

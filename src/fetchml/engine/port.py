@@ -69,6 +69,8 @@ class EngineFacts:
     version: str
     rootless: bool = False
     detail: str = ""
+    architecture: str = ""
+    """What its containers run on, as images name it, such as `amd64`; empty where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class ImageFacts:
     digest: str
     """`sha256:...` of the image's configuration: the same wherever the same image is."""
     architecture: str = ""
+    env_names: tuple[str, ...] = ()
+    """Variables that the image sets, sorted."""
 
 
 class StartFailed(Refused):
@@ -133,6 +137,10 @@ class Engine(Protocol):
 
     def inspect(self, name: str) -> ContainerState | None:
         """Returns the state of a container, or None if there is none of that name."""
+        ...
+
+    def mounted(self, name: str, target: str) -> tuple[int, int] | None:
+        """Returns device and inode of what a running container has at a path; None where that cannot be told."""
         ...
 
     def usage(self, name: str) -> Usage:

@@ -103,6 +103,9 @@ class ProcessEngine:
         folder = self._folder(name)
         return self._read_state(folder) if durable.exists(folder / "spec.json") else None
 
+    def mounted(self, name: str, target: str) -> tuple[int, int] | None:
+        return None  # nothing is mounted
+
     def usage(self, name: str) -> Usage:
         started = _read_json(self._folder(name) / "started.json")
         if started is None or started["boot_id"] != boot_id() or not self._is_locked(self._folder(name)):

@@ -12,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 from fetchml import durable
-from fetchml.containers import ContainerSpec, Job, Sources, container_spec
+from fetchml.containers import ContainerSpec, Job, Sources, container_spec, taken_out
 from fetchml.datasets.oversight import Stopped
+from fetchml.datasets.places import Place
 from fetchml.diagnosis import EndFacts, diagnose
 from fetchml.durable import STORAGE_FULL
-from fetchml.engine.port import ContainerState, Phase, StartFailed
+from fetchml.engine.port import ContainerState, EngineFacts, ImageFacts, Phase, StartFailed
 from fetchml.environment.build import BuildCancelled, BuildFailed, BuiltEnvironment
 from fetchml.environment.detect import Dependencies, detect
 from fetchml.environment.maker import EnvironmentRequest
@@ -24,7 +25,7 @@ from fetchml.environment.pins import unpinned
 from fetchml.errors import Corrupt, FetchmlError, NotFound, Refused
 from fetchml.execution.after import LookBack
 from fetchml.execution.again import put_back
-from fetchml.execution.data import verify
+from fetchml.execution.data import Verified, replaced_data, swapped_data, verify
 from fetchml.execution.devices import fault_of, given
 from fetchml.execution.driver import Driver, sampler_of
 from fetchml.execution.ended import ContainerRecord, Ended
@@ -83,11 +84,23 @@ class Attempt:
         self.plan = self._store.read_plan(claim.run_id)
         self.engine = driver.engines(self.plan.engine, driver.home.engines)
         self._code: Path | None = None
+        self._places: dict[str, Place] = {}
+        """Where the datasets were that were compared, by name."""
         self._look_back = LookBack(driver.home, driver.now, self._is_cancelled)
 
     @cached_property
-    def _engine_version(self) -> str:
-        return self.engine.facts().version
+    def _engine_facts(self) -> EngineFacts:
+        return self.engine.facts()
+
+    @cached_property
+    def _image(self) -> ImageFacts | None:
+        """The base image on this host; None if there is none, or the run needs none."""
+        if self.plan.image is None:
+            return None
+        try:
+            return self.engine.image(self.plan.image.digest)
+        except NotFound:
+            return None
 
     @property
     def manifest(self) -> RunManifest:
@@ -101,6 +114,19 @@ class Attempt:
             prepared = self.prepare()
             ended = prepared if isinstance(prepared, Ended) else self.run(prepared)
         return self.finalize(ended)
+
+    def give_up(self, error: FetchmlError) -> RunManifest | None:
+        """Ends an attempt that cannot go on and that nobody will try again.
+
+        Returns:
+            The sealed manifest; None if the payload may have been started, which then is not for this host to end.
+        """
+        if durable.exists(self.folder.container) or self.folder.ended.exists():
+            return None
+        ended = self._not_started(EndFacts(infrastructure_error=str(error)))
+        with suppress(FetchmlError):  # the engine may be what does not answer: it has nothing of this run
+            return self.finalize(ended)
+        return self.manifest if self.manifest.seal is not None else None
 
     def preflight(self) -> Ended | None:
         """Step 1: checks the run against the store before anything starts.
@@ -124,20 +150,23 @@ class Attempt:
             datasets = [verify(item, self._driver.home, oversight) for item in self.plan.datasets]
         except Stopped:
             return self._cancelled_before_start()
+        self._places = {item.record.name: item.place for item in datasets if isinstance(item, Verified)}
         facts = Facts.of(
             self.plan,
             self._driver.discovery.capacity,
             policy=recorded.repro_policy,
             recorded_sha256=recorded.plan_sha256,
             snapshot_fault=self._snapshot_fault(),
-            image_digest=self._image_digest(),
+            image_digest=(self._image.digest if self._image else "") if self.plan.image else None,
+            image_architecture=self._image.architecture if self._image else "",
+            engine_architecture=self._engine_facts.architecture if self._image else "",
             dataset_faults=tuple(item for item in datasets if isinstance(item, Fault)),
         )
         faults = check(facts)
         clear_stall(self.folder)
         if faults:
             return self._not_started(EndFacts(refused=tuple(str(fault) for fault in faults)))
-        records = tuple(item for item in datasets if isinstance(item, DatasetRecord))
+        records = tuple(item.record for item in datasets if isinstance(item, Verified))
         if records:
             self._store.update(
                 self.run_id, lambda found: found if found.seal else found.with_sections(datasets=records)
@@ -216,6 +245,9 @@ class Attempt:
             if prepared is None or (state is None and durable.exists(self.folder.container)):
                 error = f"the container `{self.name}` was removed before its end was recorded"
                 return self._not_started(EndFacts(lost=True, infrastructure_error=error))
+            if faults := replaced_data(self._places, self._driver.home.oversight()):
+                self.engine.remove(self.name)
+                return self._not_started(EndFacts(refused=tuple(str(fault) for fault in faults)))
             try:
                 self._start(self._spec(prepared))
             except (StartFailed, NotFound) as error:
@@ -232,6 +264,10 @@ class Attempt:
             return self._not_started(EndFacts(start_error=state.error))
         manifest = self._to_running(state)
         started_at = manifest.times.started_at or self._driver.now()
+        if swapped := swapped_data(self.plan.datasets, self._places, self.engine, self.name):
+            self.engine.stop(self.name, 0)
+            facts = EndFacts(data_error=swapped)
+            return self._write_end(Ended(facts=facts, started_at=started_at, ended_at=self._driver.now()))
         sampler = sampler_of(self._driver, self._claim, self.folder)
         watch = Watch(self._driver, self.engine, self._claim, self.folder, self.plan, started_at, sampler)
         return self._write_end(watch.until_ended())
@@ -326,12 +362,14 @@ class Attempt:
     def _to_running(self, state: ContainerState) -> RunManifest:
         started = state.started_at or self._driver.now()
         sandbox = self._sandbox()
+        removed = taken_out(self._image.env_names, self.plan) if self._image else ()
+        notes = (f"variables of the image that the run did not get: {', '.join(removed)}",) if removed else ()
 
         def change(manifest: RunManifest) -> RunManifest:
             if manifest.status.state is not State.PREPARING:
                 return manifest
             status = Running(started_at=started, attempt=self.number, host=self._claim.host, container=self.name)
-            return manifest.with_status(status, sandbox=sandbox)
+            return manifest.with_status(status, sandbox=sandbox, warnings=(*manifest.warnings, *notes))
 
         return self._store.update(self.run_id, change)
 
@@ -349,14 +387,6 @@ class Attempt:
         if self._code is None:
             self._code = self._driver.home.snapshots.ensure(self.plan.snapshot_id)
         return self._code
-
-    def _image_digest(self) -> str | None:
-        if self.plan.image is None:
-            return None
-        try:
-            return self.engine.image(self.plan.image.digest).digest
-        except NotFound:
-            return ""
 
     def _make_folders(self, code: Path) -> None:
         link = self.run_folder.code
@@ -383,15 +413,20 @@ class Attempt:
             output_max_bytes=home.settings.output_max_bytes,
             interpreter=prepared.environment.interpreter,
             import_roots=import_roots(prepared.tree),
-            datasets={item.name: place_of(item, home) for item in self.manifest.datasets},
+            image_env=self._image.env_names if self._image else (),
+            datasets={item.name: self._place_of(item) for item in self.manifest.datasets},
         )
         return container_spec(job, self.engine.places(self.name, self.run_folder.results, self.folder.inbox, support))
+
+    def _place_of(self, record: DatasetRecord) -> Path:
+        place = self._places.get(record.name)
+        return place_of(record, self._driver.home) if place is None else place.path
 
     def _start(self, spec: ContainerSpec) -> None:
         self.engine.create(spec)
         record = ContainerRecord(
             name=spec.name,
-            engine=f"{self.engine.kind} {self._engine_version}",
+            engine=f"{self.engine.kind} {self._engine_facts.version}",
             image=spec.image,
             argv=spec.argv,
             env_names=tuple(sorted(spec.env)),
@@ -409,7 +444,7 @@ class Attempt:
         isolates = self.plan.engine.isolates
         return Sandbox(
             engine=self.plan.engine,
-            engine_version=self._engine_version,
+            engine_version=self._engine_facts.version,
             container=self.name,
             network=self.plan.network,
             user=self._user(),

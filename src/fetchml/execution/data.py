@@ -1,15 +1,19 @@
 """Compares a run's datasets with their checksums, before it starts."""
 
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fetchml.datasets.catalogue import Dataset
 from fetchml.datasets.digest import Digest, differences, digest
-from fetchml.datasets.oversight import DATA_UNAVAILABLE, Oversight
+from fetchml.datasets.oversight import DATA_UNAVAILABLE, Oversight, overseen
+from fetchml.datasets.places import Place, place_at
 from fetchml.datasets.staging import CACHE_FULL
+from fetchml.engine.port import Engine
 from fetchml.errors import FetchmlError, Unavailable
-from fetchml.execution.staged import Way, bring
+from fetchml.execution.staged import Way, bring, way_of
 from fetchml.home import Home
 from fetchml.models.dataset import DatasetSpec, algorithm_of
 from fetchml.models.dataset_record import DatasetRecord
@@ -17,6 +21,7 @@ from fetchml.models.plan import DatasetPlan
 from fetchml.preflight.check import Fault
 
 _SHOWN = 5
+_KEEP_STILL = "keep others from changing the folders above it, or copy it to this host with `datasets.stage: always`"
 _SPOILT = "copy-changed"
 _MENDABLE = frozenset(
     {
@@ -36,7 +41,16 @@ _MENDABLE = frozenset(
 """Codes of errors of a host or a server, which somebody can put right while the run waits."""
 
 
-def verify(item: DatasetPlan, home: Home, oversight: Oversight) -> DatasetRecord | Fault:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A dataset that is on this host, and is what the plan names."""
+
+    record: DatasetRecord
+    place: Place
+    """The file or folder that was compared."""
+
+
+def verify(item: DatasetPlan, home: Home, oversight: Oversight) -> Verified | Fault:
     """Brings a dataset to this host and returns what was found of it, or why the run cannot have it.
 
     Files that were not touched since they were hashed are not read again.
@@ -55,7 +69,7 @@ def verify(item: DatasetPlan, home: Home, oversight: Oversight) -> DatasetRecord
     try:
         # By checksum alone: a version may have been added again under another number.
         entry = home.datasets.find(DatasetSpec(item.name, checksum=item.checksum))
-        found, way = _found(entry, home, oversight)
+        found, way, place = _found(entry, home, oversight)
     except FetchmlError as error:
         if error.code in _MENDABLE:
             raise
@@ -69,7 +83,9 @@ def verify(item: DatasetPlan, home: Home, oversight: Oversight) -> DatasetRecord
             f"{found.checksum} ({changed})",
             f"put the data back, or `fetchml dataset add {item.name}`",
         )
-    return DatasetRecord(
+    if place is None:
+        return Fault("dataset", asked, f"`{entry.place}` became another place while it was read", _KEEP_STILL)
+    record = DatasetRecord(
         name=item.name,
         version=entry.version,
         uri=entry.uri,
@@ -80,22 +96,64 @@ def verify(item: DatasetPlan, home: Home, oversight: Oversight) -> DatasetRecord
         verified_via="full-hash" if found.hashed_count else "stat-cache",
         fetch_seconds=round(time.monotonic() - started, 3),
     )
+    return Verified(record, place)
 
 
-def _found(entry: Dataset, home: Home, oversight: Oversight) -> tuple[Digest, Way]:
-    """Returns what the data on this host is, and how it came there."""
+def replaced_data(places: Mapping[str, Place], oversight: Oversight) -> list[Fault]:
+    """Returns a fault for each dataset that is not where it was compared any more.
 
-    def read(path: Path) -> Digest:
+    Args:
+        places: Where they were, by name.
+        oversight: How long a share may be silent.
+    """
+
+    def is_there(place: Place) -> bool:
+        return overseen(lambda: place_at(place.path), place.path, oversight) == place
+
+    return [
+        Fault("dataset", f"`{place.path}` of `{name}` as it was compared", "another file or folder", _KEEP_STILL)
+        for name, place in places.items()
+        if not is_there(place)
+    ]
+
+
+def swapped_data(
+    items: Iterable[DatasetPlan], places: Mapping[str, Place], engine: Engine, container: str
+) -> str | None:
+    """Returns why a container has other data than what was compared; None if it has not, or that cannot be told.
+
+    Engines mount what a path means at that moment. They take no open folder for it: a mount of `/proc/PID/fd/N` is
+    refused by the kernel, because it belongs to another mount namespace (measured with runc 1.1).
+    """
+    for item in items:
+        place = places.get(item.name)
+        if place is not None and item.mount is not None:
+            seen = engine.mounted(container, item.mount)
+            if seen not in (None, (place.device, place.inode)):
+                return f"`{place.path}` of the dataset `{item.name}` was replaced as the run was started"
+    return None
+
+
+def _found(entry: Dataset, home: Home, oversight: Oversight) -> tuple[Digest, Way, Place | None]:
+    """Returns what the data on this host is, how it came there, and where: None if that changed meanwhile."""
+
+    def read(path: Path, way: Way) -> tuple[Digest, Way, Place | None]:
         algorithm = algorithm_of(entry.checksum)
-        return digest(path, home.dataset_cache, algorithm=algorithm, oversight=oversight)
+        before = overseen(lambda: place_at(path), path, oversight)
+        found = digest(path, home.dataset_cache, algorithm=algorithm, oversight=oversight)
+        after = overseen(lambda: place_at(path), path, oversight)
+        return found, way, after if after == before else None
 
+    source = entry.path
+    if source is not None and way_of(entry, home) != "cache":
+        overseen(lambda: home.check_data_place(source), source, oversight)
     path, way = bring(entry, home, oversight)
     if way == "in-place":
-        return read(path), way
+        return read(path, way)
     with suppress(FetchmlError):
-        found = read(path)
-        if found.checksum == entry.checksum:
-            return found, way
+        found = read(path, way)
+        if found[0].checksum == entry.checksum:
+            return found
     if home.readers().is_open(entry.checksum):
         raise Unavailable(
             f"somebody has changed the copy of `{entry}`, and other runs read it now",
@@ -104,7 +162,7 @@ def _found(entry: Dataset, home: Home, oversight: Oversight) -> tuple[Digest, Wa
         )
     home.staging.discard(entry.checksum)
     path, way = bring(entry, home, oversight)
-    return read(path), way
+    return read(path, way)
 
 
 def what_changed(entry: Dataset, found: Digest, home: Home) -> str:

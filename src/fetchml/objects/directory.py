@@ -19,8 +19,12 @@ from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
 from fetchml.objects.source import opened
 
 _CHUNK = 1024 * 1024
+_YOUNG_S = 3600
+"""Up to this age an object is as good as new; ages count in days."""
 _SETTLED_S = 60
 """Age at which the kernel has long written a name to the disk by itself."""
+_COARSE_S = 2.0
+"""How coarse the time stamps of a file system are at worst."""
 _SOUND_MODE = 0o444
 """Mode of an object; a reader that finds one damaged takes the mode away, and the next writer replaces it."""
 _SYNC_THREADS = 16
@@ -86,6 +90,17 @@ class DirectoryObjects:
                 if digest.startswith(prefix) and is_digest(digest):
                     yield digest
 
+    def marks(self, prefixes: Collection[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        before_ns = (time.time() - _COARSE_S) * 1e9
+        for prefix in prefixes:
+            with suppress(OSError):
+                status = os.lstat(f"{self.root}/sha256/{prefix}")
+                # A change within one tick of the file system's clock would leave the time stamps as they are.
+                if max(status.st_mtime_ns, status.st_ctime_ns) < before_ns:
+                    found[prefix] = f"{status.st_dev} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
+        return found
+
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
         with _DirectoryBatch(self) as batch:
@@ -117,10 +132,15 @@ class _DirectoryBatch:
         if self._is_new(digest):
             self._write(digest, content)
         elif digest not in self._pending:
-            # Its age is that of its last use: a tree that was synced again is a young one (decision 21).
-            with suppress(OSError):
-                os.utime(self._objects.path(digest))
+            self._use(self._objects.path(digest))
         return digest
+
+    @staticmethod
+    def _use(path: Path) -> None:
+        """Makes an object a young one: its age is that of its last use (decision 21)."""
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _YOUNG_S:  # another time stamp is another sync of its folder
+                os.utime(path)
 
     def keep(self, digests: Collection[str]) -> set[str]:
         return {digest for digest in digests if digest not in self._pending and self._is_new(digest)}
@@ -276,6 +296,7 @@ def _link(digest: str, path: Path) -> Corrupt:
 def _damaged(digest: str, path: Path) -> Corrupt:
     with suppress(OSError):
         path.chmod(0o600)
+        os.utime(path.parent)  # the mark of its group is another one now
     return Corrupt(
         f"object `{digest[:12]}` is damaged",
         detail=f"the bytes in `{path}` have another SHA-256 than their name",

@@ -46,6 +46,9 @@ class MemoryObjects:
     def digests(self, prefix: str = "") -> Iterator[str]:
         yield from [digest for digest in tuple(self._objects) if digest.startswith(prefix)]
 
+    def marks(self, prefixes: Collection[str]) -> dict[str, str]:
+        return {}
+
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
         batch = _MemoryBatch(self)

@@ -95,6 +95,20 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def marks(self, prefixes: Collection[str]) -> dict[str, str]:
+        """Returns a mark for groups of objects, which changes when one of the group is removed or found damaged.
+
+        As long as a mark is the same, what was there is there; objects that come may change it, too.
+
+        Args:
+            prefixes: The groups, each by the first two digits of its objects.
+
+        Returns:
+            Marks by group. Left out is what a later look could not rely on: all groups, in a store that tells nothing
+            of its changes.
+        """
+        ...
+
     def batch(self) -> AbstractContextManager[ObjectBatch]:
         """Returns a batch; what was added is durable when its `with` block has ended.
 

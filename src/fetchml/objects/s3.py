@@ -135,6 +135,9 @@ class S3Objects:
         """Who stores objects here."""
         return Homes(self, self._staging)
 
+    def marks(self, prefixes: Collection[str]) -> dict[str, str]:
+        return {}
+
     @contextmanager
     def batch(self) -> Generator[ObjectBatch]:
         if self._announces:

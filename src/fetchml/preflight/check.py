@@ -13,6 +13,7 @@ from fetchml.admission.decide import fits_never
 from fetchml.admission.lab import HostState
 from fetchml.admission.needs import Needs
 from fetchml.admission.reasons import Blocker
+from fetchml.containers import runs_on
 from fetchml.models.dataset import mount_fault, overlaps, variable_of
 from fetchml.models.manifest import ReproPolicy
 from fetchml.models.plan import (
@@ -86,6 +87,10 @@ class Facts:
     """Whether the working folder is in the snapshot."""
     image_digest: str | None = None
     """Digest of the image of that name on this host; empty if there is none."""
+    image_architecture: str = ""
+    """What the image is made for; empty if it does not say."""
+    engine_architecture: str = ""
+    """What the engine's containers run on; empty if it does not say."""
 
     @classmethod
     def of(cls, plan: Plan, capacity: HostCapacity, **found: Any) -> Self:
@@ -124,6 +129,7 @@ def check(facts: Facts) -> tuple[Fault, ...]:
     """Returns every fault, in a fixed order; empty if the run may start."""
     return (
         *_identity_faults(facts),
+        *_architecture_faults(facts),
         *_policy_faults(facts),
         *(_resource_faults(facts, facts.resources) if facts.resources is not None else ()),
         *_network_faults(facts),
@@ -160,6 +166,17 @@ def _identity_faults(facts: Facts) -> Iterator[Fault]:
             facts.image.digest,
             facts.image_digest or "no such image",
             f"the image `{facts.image.reference}` was removed since; get it back, or queue again with another",
+        )
+
+
+def _architecture_faults(facts: Facts) -> Iterator[Fault]:
+    if facts.image is not None and not runs_on(facts.image_architecture, facts.engine_architecture):
+        yield Fault(
+            "image.architecture",
+            f"an image for `{facts.engine_architecture}`, as the engine of this host",
+            f"`{facts.image.reference}` for `{facts.image_architecture}`",
+            f"`{facts.engine} pull --platform linux/{facts.engine_architecture} {facts.image.reference}`, "
+            "or another image",
         )
 
 

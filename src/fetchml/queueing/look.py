@@ -16,7 +16,7 @@ from fetchml.errors import FetchmlError
 from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.manifest import RunManifest
-from fetchml.queueing.learned import Learned
+from fetchml.queueing.learned import LATEST, Learned
 from fetchml.store.hosts import DirectoryHosts, KnownHost
 from fetchml.store.index import RunRow
 from fetchml.store.live import LiveRuns
@@ -90,6 +90,7 @@ class Queue:
         now, limits, claimed = self._now(), limits or PoolLimits(), claimed or {}
         hosts = hosts_of(self._home)
         rows = self._rows.look()
+        self._learned.see((*rows.ended[-LATEST:], *rows.unfinished))
         self._learned.learn(rows.ended, sum(len(host.capacity.devices) for host in hosts))
         queued = [row for row in rows.unfinished if row.state == "queued" and row.run_id not in claimed]
         known = {row.run_id: item for row in queued if (item := self._waiting(row)) is not None}

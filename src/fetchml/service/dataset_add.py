@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fetchml.config.settings import Settings
 from fetchml.datasets.bucket_url import is_bucket_url, read_bucket_url
@@ -51,7 +52,7 @@ def add_dataset(
     Raises:
         ConfigError: The name, the version, the place or the algorithm is not accepted.
         NotFound: There is nothing at the place.
-        Refused: A part cannot be read, there is no file, or no room for a copy.
+        Refused: A part cannot be read, there is no file, no room for a copy, or runs should not see the place.
         Unavailable: It keeps changing or does not answer, or the disk is full.
         Conflict: There is such a version, with other content.
     """
@@ -68,7 +69,7 @@ def add_dataset(
         uri, found = _from_bucket(home, source, hashed_with, observe)
     else:
         oversight = home.oversight(observe)
-        path = overseen(lambda: local_path(source), source, oversight)
+        path = overseen(lambda: _allowed(local_path(source), home), source, oversight)
         home.create()
         uri = path.as_uri()
         found = digest(path, home.dataset_cache, algorithm=hashed_with, oversight=oversight)
@@ -76,6 +77,11 @@ def add_dataset(
         name, uri, found, version=version, samples=samples, stage=stage, by=user_name(), now=datetime.now(UTC)
     )
     return Added(entry, created)
+
+
+def _allowed(path: Path, home: Home) -> Path:
+    home.check_data_place(path)
+    return path
 
 
 def _from_bucket(home: Home, text: str, algorithm: Algorithm, observe: Observe | None) -> tuple[str, Digest]:

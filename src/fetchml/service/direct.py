@@ -16,6 +16,7 @@ from fetchml.execution.claims import run_claim
 from fetchml.execution.driver import Driver
 from fetchml.execution.output import Listener
 from fetchml.execution.ownership import owning
+from fetchml.execution.stall import note_stall
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
@@ -39,6 +40,7 @@ def run_now(settings: Settings, run_id: str, listener: Listener) -> RunManifest:
 
     Raises:
         Conflict: A worker has taken the run.
+        FetchmlError: The engine or the disk does not answer any more, and the payload may have been started.
     """
     home = Home(settings)
     driver = Driver(home, discover(disk=home.path), listener, engines=engine_maker(settings))
@@ -83,7 +85,21 @@ def _attempt(driver: Driver, manifest: RunManifest) -> RunManifest:
     if not store.claim(claim):
         raise Conflict(f"run `{run_id}` was taken by a worker", code="claimed")
     with owning(store.folder(run_id).attempt(manifest.attempt)):
-        return Attempt(driver, claim).execute()
+        try:
+            return Attempt(driver, claim).execute()
+        except FetchmlError as error:
+            # No worker tries again: what was not started ends here, and what was is told of.
+            attempt = Attempt(driver, claim)
+            given_up = attempt.give_up(error)
+            if given_up is not None:
+                return given_up
+            note_stall(attempt.folder, error)
+            raise type(error)(
+                error.summary,
+                detail=error.detail,
+                hint=f"run `{run_id}` may be running; `fetchml up` starts a worker that goes on with it",
+                code=error.code,
+            ) from error
 
 
 def _cancel(driver: Driver, run_id: str) -> RunManifest:

@@ -31,6 +31,7 @@ from fetchml.service.prune_copies import unused_copies
 from fetchml.service.references import InUse, References, in_use
 from fetchml.snapshot.materialise import remove_tree
 from fetchml.store.index import RunIndex
+from fetchml.store.leftovers import leftovers
 from fetchml.store.turns import removing
 
 DEFAULT_AGE_S = 7 * 24 * 3600
@@ -117,6 +118,7 @@ def prune(
         if work.remove_run(run_id):
             done.run_ids += (run_id,)
     if home.path.is_dir():
+        work.leftover_runs()
         work.objects()
         work.snapshots()
         work.datasets()
@@ -194,9 +196,20 @@ class _Prune:
             size_bytes = _size(folder.path)
             os.rename(folder.path, gone)
             durable.sync_folder(gone.parent)
+            remove_tree(gone)
         self._removed("runs", size_bytes)
-        remove_tree(gone)
         return True
+
+    def leftover_runs(self) -> None:
+        """Removes what is left of runs that were queued, brought or removed when a process was killed."""
+        runs = self._home.store.runs
+        if not runs.is_dir() or not any(name.startswith(durable.TEMPORARY_PREFIX) for name in os.listdir(runs)):
+            return
+        with removing(self._home.settings.store), leftovers(runs, is_alone=True) as left:
+            for path in left:
+                self._removed("leftovers", _size(path))
+                if not self._request.dry_run:
+                    remove_tree(path)
 
     # Objects
 

@@ -18,7 +18,9 @@ from fetchml.admission.lab import HostState
 from fetchml.config.layers import Configuration
 from fetchml.config.settings import Settings
 from fetchml.datasets.digest import check_present
+from fetchml.datasets.oversight import overseen
 from fetchml.engine.choose import Chosen, choose
+from fetchml.engine.port import ImageFacts
 from fetchml.environment.detect import UNSUPPORTED, Dependencies, detect, passed_over
 from fetchml.environment.pins import unpinned
 from fetchml.errors import ConfigError, FetchmlError, Refused
@@ -190,7 +192,8 @@ def examine(
         "engine", "an engine that answers", lambda: choose(settings.engine, home.engines, engine_maker(settings))
     )
     # Docker and Podman are asked for the image before the tree is read: that is the fault a newcomer meets.
-    image = chosen and steps.take("image", "an image of this host", lambda: _image(chosen, configuration))
+    base = chosen and steps.take("image", "an image of this host", lambda: _image(chosen, configuration))
+    image = ImagePlan(reference=base.reference, digest=base.digest) if base else None
     resources = steps.take("resources", "a request within bounds", lambda: _request(settings, offer))
     signed_by = steps.take("signature", "a key to sign with", home.keys.check) if settings.seal_sign else None
     isolates = chosen is None or chosen.engine.kind.isolates
@@ -246,6 +249,8 @@ def examine(
         environment=environment,
         engine=chosen.engine.kind if chosen else None,
         image=image,
+        image_architecture=base.architecture if base else "",
+        engine_architecture=chosen.facts.architecture if chosen else "",
         resources=resources,
         network=Network(settings.network),
         datasets=datasets,
@@ -352,19 +357,21 @@ def _dataset(text: str, home: Home, *, isolates: bool) -> DatasetPlan:
     """Returns what a spec means today. The worker compares the content, before the start."""
     spec = parse_spec(text)
     found = home.datasets.find(spec)
-    if found.path is not None and way_of(found, home) == "in-place":
-        check_present(found.path, home.oversight())
+    path = found.path
+    if path is not None and way_of(found, home) != "cache":
+        overseen(lambda: home.check_data_place(path), path, home.oversight())
+    if path is not None and way_of(found, home) == "in-place":
+        check_present(path, home.oversight())
     mount = spec.mount or (default_mount(found.name) if isolates else None)
     return DatasetPlan(name=found.name, checksum=found.checksum, mount=mount)
 
 
-def _image(chosen: Chosen, configuration: Configuration) -> ImagePlan | None:
+def _image(chosen: Chosen, configuration: Configuration) -> ImageFacts | None:
     if not chosen.engine.kind.isolates:
         if configuration.origins["image"].layer == "flag":
             raise ConfigError("`--image` needs a container engine", detail=f"the engine is `process`: {chosen.why}")
         return None
-    found = chosen.engine.image(configuration.settings.image)
-    return ImagePlan(reference=found.reference, digest=found.digest)
+    return chosen.engine.image(configuration.settings.image)
 
 
 def _environment(settings: Settings, dependencies: Dependencies | None, engine: EngineKind) -> EnvironmentPlan:

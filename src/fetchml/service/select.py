@@ -1,6 +1,7 @@
 """Finds the run a user means: by id, by a unique beginning of it, by name, or by `@` and `@~1`."""
 
 import re
+import unicodedata
 
 from fetchml.errors import ConfigError, Conflict, NotFound
 from fetchml.models.host import user_name
@@ -16,7 +17,7 @@ def select(rows: list[RunRow], text: str) -> RunRow:
     Args:
         rows: All runs, latest first.
         text: `2026-11-20_k3f9q2`, a unique beginning of that or of its last part, a name, `@` for my latest run,
-            `@~1` for the one before.
+            `@~1` for the one before. Names are the same whatever their case and Unicode form.
 
     Raises:
         NotFound: No run is meant.
@@ -41,7 +42,8 @@ def select(rows: list[RunRow], text: str) -> RunRow:
     if exact:
         return exact[0]
     by_prefix = [row for row in rows if row.run_id.startswith(text) or row.run_id[11:].startswith(text)]
-    by_name = [row for row in rows if row.name == text]
+    # Two names that look alike are two runs that are meant, and never one of them that nobody can tell.
+    by_name = [row for row in rows if _folded(row.name) == _folded(text)]
     found = by_name or by_prefix
     if len(found) == 1:
         return found[0]
@@ -55,3 +57,10 @@ def select(rows: list[RunRow], text: str) -> RunRow:
         hint="give the id of one of them",
         code="ambiguous-run",
     )
+
+
+def _folded(name: str) -> str:
+    """Returns what names have in common that are one to a reader (Unicode, UAX 15 and default caseless matching)."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

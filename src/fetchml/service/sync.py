@@ -71,8 +71,8 @@ def sync(configuration: Configuration, cwd: Path, observe: Observe | None = None
     return Synced(
         commit_id=snapshot.commit_id,
         root=root,
-        files=len(snapshot.tree.files),
-        size_bytes=snapshot.tree.size_bytes,
+        files=snapshot.file_count,
+        size_bytes=snapshot.size_bytes,
         read_files=last.files,
         read_bytes=last.size_bytes,
         seconds=round(time.monotonic() - began, 6),

@@ -1,35 +1,34 @@
 """Captures a project's files at this moment, so that later edits never reach the run."""
 
-import errno
+import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 
-from fetchml.errors import ConfigError
+from fetchml.errors import Corrupt, NotFound
 from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch, ObjectStore
 from fetchml.snapshot.found import Found, Limits
-from fetchml.snapshot.git import git_top, tracked_files
-from fetchml.snapshot.ignore import NEVER, Rules, rules_above
-from fetchml.snapshot.known import Known, KnownFiles, is_settled, stamp_of, unchanged
-from fetchml.snapshot.oddities import oddities
-from fetchml.snapshot.refusals import kind_of, refusal, too_large
-from fetchml.snapshot.secrets_found import MAX_READ_BYTES, is_allowed, is_named, secret_in_file
-from fetchml.snapshot.tree import (
-    Entry,
-    FileEntry,
-    LinkEntry,
-    Tree,
-    folders_above,
-    link_fault,
-    make_tree,
-    path_fault,
-    shown,
+from fetchml.snapshot.known import (
+    Known,
+    KnownFiles,
+    Last,
+    Memory,
+    is_settled,
+    is_settled_at,
+    stamp_of,
+    unchanged,
 )
+from fetchml.snapshot.oddities import oddities
+from fetchml.snapshot.refusals import refusal
+from fetchml.snapshot.scan import look
+from fetchml.snapshot.secrets_found import MAX_READ_BYTES, is_allowed, is_named, secret_in_file
+from fetchml.snapshot.tree import Entry, FileEntry, LinkEntry, Tree, make_tree, shown, stored_tree
 
 _READ_TRIES = 3
 _READERS = min(8, os.cpu_count() or 1)
@@ -38,17 +37,25 @@ _GROUP = 16
 _WORTH_BYTES = 1024 * 1024
 """Up to so much in all, threads take longer to start than to help."""
 _PART_BYTES = 64 * 1024 * 1024
-_SHOWN_BYTES = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """A captured tree."""
 
     commit_id: str
-    tree: Tree
+    file_count: int
+    size_bytes: int
+    """Sum of the sizes of all files."""
+    read: Callable[[], Tree] = field(repr=False, compare=False)
+    """Returns the tree."""
     notes: tuple[str, ...] = ()
     """What a user should know of files that were captured all the same."""
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The tree; read when it is asked for."""
+        return self.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +100,27 @@ def capture(
             are named at once.
         ConfigError: The folder cannot be read.
     """
-    found = scan(root, limits, home)
-    before = known.load(root) if known is not None else {}
+    looked_at_ns = time.time_ns()
+    seen = look(root, limits, home)
+    memory = known.open(root) if known is not None else Memory()
+    digest = seen.digest if known is not None else ""
+    if digest and memory.last.seen == _key(digest, limits):
+        snapshot = _as_last_time(memory.last, objects)
+        if snapshot is not None:
+            return snapshot
+    found = seen.found()
+    before = memory.files()
     after: Known = {}
-    entries: list[Entry] = []
-    unread = list(_unread(root, found, objects, before, after, entries))
+    entries: list[Entry] = [LinkEntry(path, target) for path, target in seen.links.items()]
+    # Before the objects are looked at: what is removed after that leaves its mark.
+    marks = objects.marks({value[:2] for _, value in before.values()})
+    same = frozenset(prefix for prefix, mark in marks.items() if memory.last.marks.get(prefix) == mark)
+    unread = list(_unread(found, objects, before, after, entries, same))
     suspects = _suspects(root, found, unread)
     _refuse_secrets(suspects, limits.allow_secrets)
     reader = _Reader(root, unread, observe)
     commit_id = ""
+    tree = Tree(())
     for number, part in enumerate(parts := _parts(unread), 1):
         read_at_ns = time.time_ns()
         with objects.batch() as batch:
@@ -120,23 +139,67 @@ def capture(
             if number == len(parts):
                 tree = make_tree(entries)
                 commit_id = batch.put_bytes(tree.canonical)
-    if known is not None and after != before:
-        known.save(root, after)
     notes = oddities({item.path: item.status for item in found}, suspects, os.geteuid())
-    return Snapshot(commit_id, make_tree(entries), notes)
+    snapshot = Snapshot(commit_id, len(tree.files), tree.size_bytes, lambda: tree, notes)
+    if known is not None:
+        is_whole = len(after) + len(seen.links) == len(found) and is_settled_at(seen.changed_at_ns, looked_at_ns)
+        last = _last(snapshot, _key(digest, limits) if is_whole and not unread else None, marks, after)
+        if after != before or last != memory.last:
+            known.save(root, after, last)
+    return snapshot
+
+
+def _key(digest: str, limits: Limits) -> str:
+    """Returns what has to be the same for a project to be the same snapshot with the same notes."""
+    return hashlib.sha256(repr((digest, limits, os.geteuid())).encode()).hexdigest()
+
+
+def _last(snapshot: Snapshot, seen: str | None, marks: Mapping[str, str], after: Known) -> Last:
+    """Returns what is to be known of the whole project."""
+    groups = {digest[:2] for _, digest in after.values()}
+    return Last(
+        marks={prefix: mark for prefix, mark in sorted(marks.items()) if prefix in groups},
+        seen=seen if groups <= marks.keys() else None,
+        commit_id=snapshot.commit_id,
+        file_count=snapshot.file_count,
+        size_bytes=snapshot.size_bytes,
+        notes=snapshot.notes,
+    )
+
+
+def _as_last_time(last: Last, objects: ObjectStore) -> Snapshot | None:
+    """Returns the snapshot of the last time, if all of its objects are there."""
+    if objects.marks(last.marks) != last.marks:
+        return None
+    try:
+        content = objects.read(last.commit_id)
+    except (NotFound, Corrupt):
+        return None
+    with objects.batch() as batch:
+        batch.put_bytes(content)  # it is in use today
+    return Snapshot(last.commit_id, last.file_count, last.size_bytes, lambda: stored_tree(content), last.notes)
 
 
 def _unread(
-    root: Path, found: list[Found], objects: ObjectStore, before: Known, after: Known, entries: list[Entry]
+    found: list[Found],
+    objects: ObjectStore,
+    before: Known,
+    after: Known,
+    entries: list[Entry],
+    same: frozenset[str],
 ) -> Iterator[Found]:
-    """Adds the links, and the files that are known and stored; yields the others."""
-    files: list[tuple[Found, str | None]] = []
-    for item in found:
-        if item.is_link:
-            entries.append(LinkEntry(item.path, os.readlink(os.fsencode(root) + b"/" + item.path)))
-        else:
-            files.append((item, unchanged(before, item.path, item.status)))
-    digests = {digest for _, digest in files if digest is not None}
+    """Adds the files that are known and stored; yields the others.
+
+    Args:
+        found: Files and links.
+        objects: The store.
+        before: What was known of the files.
+        after: Is given what is known still.
+        entries: Is given the entries of the files.
+        same: Groups of objects from which nothing was removed since all that is known was seen there.
+    """
+    files = [(item, unchanged(before, item.path, item.status)) for item in found if not item.is_link]
+    digests = {digest for _, digest in files if digest is not None and digest[:2] not in same}
     missing: set[str] = set()
     if digests:
         with objects.batch() as batch:
@@ -228,99 +291,3 @@ class _Reader:
             except OSError as error:
                 return error.strerror or str(error)
         return "keeps changing while it is read"
-
-
-def scan(root: Path, limits: Limits, home: Path | None = None) -> list[Found]:
-    """Returns what belongs to a snapshot, without reading file contents; order is not defined. See `capture`.
-
-    Raises:
-        Refused: See `capture`.
-        ConfigError: The folder cannot be read.
-    """
-    tracked = tracked_files(root)
-    found: list[Found] = []
-    faults: list[str] = []
-    total_bytes = 0
-    for path, status in _walk(root, tracked, faults, _inside(root, home), limits):
-        mode = status.st_mode
-        if stat.S_ISREG(mode):
-            total_bytes += status.st_size
-        elif not stat.S_ISLNK(mode):
-            faults.append(f"{shown(path)}: is a {kind_of(mode)}, not a file")
-            continue
-        found.append(Found(path, status))
-        # Counting on a little shows the user what is large, but an endless tree must end.
-        if len(found) > 4 * limits.max_files:
-            break
-    if len(found) > limits.max_files or total_bytes > limits.max_bytes:
-        raise too_large(root, found, total_bytes, limits)
-    faults += _link_faults(root, found)
-    if faults:
-        raise refusal("the code tree holds what cannot be captured", faults, "remove it, or list it in .fetchmlignore")
-    return found
-
-
-def _inside(root: Path, home: Path | None) -> str | None:
-    """Returns the path of the home folder below the root, or None if it lies elsewhere."""
-    if home is None:
-        return None
-    root, home = root.resolve(), home.resolve()
-    return str(home.relative_to(root)) if home.is_relative_to(root) else None
-
-
-def _walk(
-    root: Path, tracked: frozenset[bytes], faults: list[str], home: str | None, limits: Limits
-) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yields what is not ignored, folder by folder; iterative, as nobody knows how deep it is."""
-    file_system = None if limits.other_file_systems else _device(root)
-    tracked_folders = {folder for path in tracked for folder in folders_above(path)}
-    # Of a folder that is left out, what git tracks is taken, and nothing else.
-    pending: list[tuple[str, Rules, bool]] = [("", rules_above(git_top(root), root), False)]
-    while pending:
-        folder, rules, is_left_out = pending.pop()
-        try:
-            with os.scandir(root / folder) as listing:
-                entries = list(listing)
-        except OSError as error:
-            if not folder:
-                raise ConfigError(f"cannot read `{root}`", detail=error.strerror) from error
-            faults.append(f"{shown(os.fsencode(folder))}: {error.strerror}")
-            continue
-        rules = rules.entered(root, folder, {entry.name for entry in entries})
-        for entry in entries:
-            path = folder + entry.name
-            raw = os.fsencode(path)
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if entry.name in NEVER or path == home:
-                continue
-            is_ignored = is_left_out or rules.ignores(path, is_folder=is_folder)
-            if is_ignored and raw not in (tracked_folders if is_folder else tracked):
-                continue
-            fault = path_fault(raw)
-            if fault is not None:
-                faults.append(f"{shown(raw[:_SHOWN_BYTES])}...: {fault}")
-            elif is_folder and file_system is not None and _device(entry) not in (None, file_system):
-                faults.append(f"{shown(raw)}: lies on another file system (`snapshot.other_file_systems` is false)")
-            elif is_folder:
-                pending.append((path + "/", rules, is_ignored))
-            else:
-                try:
-                    yield raw, entry.stat(follow_symlinks=False)
-                except OSError as error:
-                    if error.errno != errno.ENOENT:  # deleted since it was listed: as if it had never been there
-                        faults.append(f"{shown(raw)}: {error.strerror}")
-
-
-def _device(folder: Path | os.DirEntry[str]) -> int | None:
-    try:
-        return folder.stat(follow_symlinks=isinstance(folder, Path)).st_dev
-    except OSError:  # told when it is entered
-        return None
-
-
-def _link_faults(root: Path, found: list[Found]) -> Iterator[str]:
-    links = {item.path: os.readlink(os.fsencode(root) + b"/" + item.path) for item in found if item.is_link}
-    for path, target in sorted(links.items()):
-        fault = link_fault(path, links)
-        if fault is not None:
-            yield f"{shown(path)}: links {fault} `{shown(target)}`"

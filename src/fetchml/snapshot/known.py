@@ -1,8 +1,8 @@
 """What is known of a project's files from the last time: which were read, and what their digests were.
 
 A file whose device, inode, size and time stamps are as they were is not read again. The cache is one file for each
-project: a line with the SHA-256 of the rest, a line of JSON, then the paths. It is written best effort, and one that is
-damaged is none.
+project: a line with the SHA-256 of the next, that line of JSON about the whole project, and the body, whose SHA-256 is
+in that line: a line of JSON, then the paths. It is written best effort, and one that is damaged is none.
 """
 
 import hashlib
@@ -11,14 +11,15 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 from fetchml import durable
 
-_VERSION = 3
-"""3: none of the files looks like a secret."""
+_VERSION = 4
+"""4: what the whole project was, too. 3: none of the files looks like a secret."""
 _RACY_NS = 2_000_000_000
 """A file that was changed so shortly before it was read may be changed again without a trace: time stamps are coarse,
 two seconds at worst (git calls such files racily clean)."""
@@ -32,6 +33,49 @@ Known = dict[bytes, tuple[Stamp, str]]
 """Stamp and digest of files, by path."""
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What a project was the last time it was captured."""
+
+    marks: dict[str, str] = field(default_factory=dict[str, str])
+    """Marks of the groups that the objects of all known files were seen in; see `ObjectStore.marks`."""
+    seen: str | None = None
+    """Hash of all that was found in the project, if the same is the same snapshot again; else None."""
+    commit_id: str = ""
+    file_count: int = 0
+    size_bytes: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Memory:
+    """What is known of one project; read when it is asked for.
+
+    Args:
+        head: The line about the whole project.
+        body: What is known of its files, as it was written.
+    """
+
+    def __init__(self, head: Mapping[str, Any] | None = None, body: bytes = b"") -> None:
+        self._body = body
+        self._digest = None if head is None else head["body"]
+        self.last = Last() if head is None else _last(head["last"])
+
+    def files(self) -> Known:
+        """Returns what is known of its files; nothing if it cannot be read."""
+        if hashlib.sha256(self._body).hexdigest() != self._digest:
+            return {}
+        try:
+            about, _, names = self._body.partition(b"\n")
+            value = cast("dict[str, Any]", json.loads(about))
+            paths = names.split(b"\0")[:-1]
+            stamps = cast("Iterable[Stamp]", zip(*[iter(value["stamps"])] * _STAMP_FIELDS, strict=True))
+            joined = cast("str", value["digests"])
+            digests = [joined[start : start + _DIGITS] for start in range(0, len(joined), _DIGITS)]
+            return dict(zip(paths, zip(stamps, digests, strict=True), strict=True))
+        except (ValueError, KeyError, TypeError):
+            return {}
+
+
 class KnownFiles:
     """The caches of all projects.
 
@@ -42,40 +86,44 @@ class KnownFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, root: Path) -> Known:
+    def open(self, root: Path) -> Memory:
         """Returns what is known of a project; nothing if it cannot be read."""
         try:
-            head, _, body = self._file(root).read_bytes().partition(b"\n")
-            if hashlib.sha256(body).hexdigest().encode() != head:
-                return {}
-            about, _, names = body.partition(b"\n")
-            value = cast("dict[str, Any]", json.loads(about))
-            if value["version"] != _VERSION or value["root"] != os.fspath(root):
-                return {}
-            paths = names.split(b"\0")[:-1]
-            stamps = cast("Iterable[Stamp]", zip(*[iter(value["stamps"])] * _STAMP_FIELDS, strict=True))
-            joined = cast("str", value["digests"])
-            digests = [joined[start : start + _DIGITS] for start in range(0, len(joined), _DIGITS)]
-            return dict(zip(paths, zip(stamps, digests, strict=True), strict=True))
+            digest, _, rest = self._file(root).read_bytes().partition(b"\n")
+            line, _, body = rest.partition(b"\n")
+            if hashlib.sha256(line).hexdigest().encode() == digest:
+                head = cast("dict[str, Any]", json.loads(line))
+                if head["version"] == _VERSION and head["root"] == os.fspath(root):
+                    return Memory(head, body)
         except (OSError, ValueError, KeyError, TypeError):
-            return {}
+            pass
+        return Memory()
 
-    def save(self, root: Path, known: Known) -> None:
+    def load(self, root: Path) -> Known:
+        """Returns what is known of a project's files; nothing if it cannot be read."""
+        return self.open(root).files()
+
+    def save(self, root: Path, known: Known, last: Last | None = None) -> None:
         """Replaces what is known of a project, if that can be done."""
         about = {
-            "version": _VERSION,
-            "root": os.fspath(root),
             "stamps": list(chain.from_iterable(stamp for stamp, _ in known.values())),
             "digests": "".join(digest for _, digest in known.values()),
         }
         # Columns rather than rows, and names as the bytes they are: this is read by every command that captures.
         body = json.dumps(about).encode() + b"\n" + b"".join(path + b"\0" for path in known)
+        head = {
+            "version": _VERSION,
+            "root": os.fspath(root),
+            "body": hashlib.sha256(body).hexdigest(),
+            "last": asdict(last or Last()),
+        }
+        line = json.dumps(head).encode()
         temporary = self.folder / f"{durable.TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 # Not synced: losing it costs a second, waiting for the disk costs every command.
-                temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+                temporary.write_bytes(b"\n".join((hashlib.sha256(line).hexdigest().encode(), line, body)))
                 os.replace(temporary, self._file(root))
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -83,6 +131,11 @@ class KnownFiles:
 
     def _file(self, root: Path) -> Path:
         return self.folder / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}.json"
+
+
+def _last(value: dict[str, Any]) -> Last:
+    value["notes"] = tuple(value["notes"])
+    return Last(**value)
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -98,4 +151,9 @@ def unchanged(known: Mapping[bytes, tuple[Stamp, str]], path: bytes, status: os.
 
 def is_settled(status: os.stat_result, read_at_ns: int) -> bool:
     """Tells whether a change after a moment would show in the time stamps of a file."""
-    return max(status.st_mtime_ns, status.st_ctime_ns) + _RACY_NS < read_at_ns
+    return is_settled_at(max(status.st_mtime_ns, status.st_ctime_ns), read_at_ns)
+
+
+def is_settled_at(changed_at_ns: int, read_at_ns: int) -> bool:
+    """Tells the same of a time stamp."""
+    return changed_at_ns + _RACY_NS < read_at_ns

@@ -88,6 +88,11 @@ def make_tree(entries: list[Entry]) -> Tree:
     return Tree(tuple(sorted(entries, key=lambda entry: entry.path)))
 
 
+def stored_tree(content: bytes) -> Tree:
+    """Reads the bytes of a tree object that this program has stored, and whose digest was verified."""
+    return Tree(tuple(_from_json(item) for item in json.loads(content)["entries"]))
+
+
 def read_tree(content: bytes) -> Tree:
     """Reads the bytes of a tree object.
 

@@ -27,6 +27,7 @@ class Start:
 
     run_id: str
     attempt: int
+    queued_at: datetime
     shares: tuple[DeviceShare, ...] = ()
 
 
@@ -168,12 +169,12 @@ class Placer:
 
         A run that no host can ever take starts all the same: its own preflight refuses it, with a complete record.
         """
-        attempt = runs[decision.run_id].attempt
+        run = runs[decision.run_id]
         if isinstance(decision, Refuse):
-            return Start(decision.run_id, attempt)
+            return Start(run.run_id, run.attempt, run.queued_at)
         if len(decision.parts) != 1 or decision.parts[0].host != self._host:
             return None
-        return Start(decision.run_id, attempt, decision.parts[0].shares)
+        return Start(run.run_id, run.attempt, run.queued_at, decision.parts[0].shares)
 
     def _release_over(self) -> bool:
         """Frees what attempts held that are over: their processes still talk to Prefect, which needs no device."""

@@ -36,7 +36,9 @@ from fetchml.models.claim import Claim
 from fetchml.models.host import host_name
 from fetchml.models.resources import HostCapacity
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
+from fetchml.store.hosts import DirectoryHosts
 from fetchml.worker.copies import keep_copying
+from fetchml.worker.figures import Figures
 from fetchml.worker.placement import Placer, Start
 from fetchml.worker.presence import Presence
 from fetchml.worker.reconcile import Reconciler
@@ -117,6 +119,11 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         self._tender = Tender(home, self._logger, on_release=self._wake.set)
         self._placer = Placer(home, self.name)
         self._presence = Presence(home, self.name, self._look_at_host, self._started_at)
+        self._figures = Figures(
+            lambda: self._placer.claims,
+            lambda: self._devices.latest().readings.devices,
+            DirectoryHosts(home.settings.store).known,
+        )
         await asyncio.to_thread(self._devices.start)
         await asyncio.to_thread(self._presence.publish, ())
         await self._tender.start()
@@ -132,6 +139,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         if copies_runs(home):
             self._spawn(keep_copying(home, self._sealed, self._logger))
         await asyncio.to_thread(self._publish)
+        self._serve_figures()
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stops taking runs; what runs goes on, for the next worker to adopt."""
@@ -141,7 +149,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._runs_task_group.cancel_scope.cancel()
         if hasattr(self, "_tender"):
             self._tender.stop()
-        if hasattr(self, "_devices"):
+        if hasattr(self, "_figures"):
+            await asyncio.to_thread(self._figures.close)
             await asyncio.to_thread(self._devices.close)
         await super().teardown(*exc_info)
 
@@ -161,6 +170,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
                 )
                 if now != limits:  # someone has paused a queue, say
                     placed = await asyncio.to_thread(self._placer.place, now)
+            self._figures.decided(placed.decisions)
             started = await asyncio.gather(
                 *(self._begin(start, known.get((start.run_id, start.attempt))) for start in placed.starts)
             )
@@ -188,6 +198,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._repair.set()  # the reconciler tells Prefect what became of it
             return None
         self._logger.info("starting run %s", claim.run_id)
+        self._figures.claimed(claim, start.queued_at)
         self._spawn(self._tend(claim))
         self._spawn(self._guarded(partial(self._give_worker_labels_to_flow_run, flow_run.id)))
         return flow_run
@@ -218,6 +229,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     async def _tend(self, claim: Claim) -> None:
         await self._tender.tend(claim)
         self._placer.release(claim.run_id)
+        self._figures.ended(claim, await asyncio.to_thread(self._home.store.read_manifest, claim.run_id))
         self._sealed.set()
         self._repair.set()  # it may wait for another attempt
         await asyncio.to_thread(self._publish)
@@ -280,6 +292,17 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         while True:
             await asyncio.sleep(self._home.settings.worker_heartbeat)
             await self._guarded(self._publish_presence)
+
+    def _serve_figures(self) -> None:
+        address = self._home.settings.metrics_listen
+        if address is None:
+            return
+        try:
+            port = self._figures.serve(address)
+        except FetchmlError as error:
+            self._logger.warning("%s", str(error).replace("\n", "; "))
+        else:
+            self._logger.info("figures for Prometheus are on port %d", port)
 
     def _look_at_host(self) -> tuple[Latest, HostCapacity]:
         """Returns what is known of the devices, and what the host offers; cheap, and never blocks."""

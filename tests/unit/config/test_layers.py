@@ -298,3 +298,47 @@ def test_a_folder_in_place_of_a_file_is_named(layers):
     with pytest.raises(ConfigError, match=r"fetchml\.yaml`") as caught:
         layers.load()
     assert caught.value.detail == "Is a directory"
+
+
+# Nothing is filled in
+
+PLACEHOLDERS = ["${HOME}", "${UNSET}/x", "${A${B}}", "a${B", "$(id)", "x$(rm -rf ~)", "$HOME/data", "$HOME"]
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+@pytest.mark.parametrize(
+    "lines", ["docker: {{host: '{}'}}", "datasets: {{block: '{}'}}", "env: {{A: '{}'}}", "image: '{}'"]
+)
+def test_variables_and_commands_in_a_file_are_refused(layers, lines, text):
+    layers.user(lines.format(text))
+    with pytest.raises(ConfigError) as caught:
+        layers.load()
+    assert f"`{text}` holds a variable or a command" in str(caught.value)
+    assert "nothing is filled in" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+def test_variables_and_commands_in_a_list_are_refused(layers, text):
+    layers.write(f"dataset_specs: ['{text}']\nsnapshot: {{allow_secrets: [x, '{text}']}}\n")
+    with pytest.raises(ConfigError) as caught:
+        layers.load()
+    assert caught.value.summary == "2 settings are wrong"
+    assert caught.value.detail.count("holds a variable or a command") == 2
+
+
+@pytest.mark.parametrize("variable", ["FETCHML_HOME", "FETCHML_DOCKER_HOST"])
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+def test_variables_and_commands_in_the_environment_are_refused(layers, variable, text):
+    layers.environ[variable] = text
+    with pytest.raises(ConfigError, match="holds a variable or a command"):
+        layers.load()
+
+
+@pytest.mark.parametrize("text", ["5 $", "a$b", "cost$", "$1", "$", "a $HOME", "%(x)s", "{x}"])
+def test_a_dollar_alone_is_text(layers, text):
+    layers.write(f"env: {{A: '{text}'}}")
+    assert layers.load().settings.env == {"A": text}
+
+
+def test_what_a_flag_holds_was_filled_in_by_the_shell(layers):
+    assert layers.load({"env": {"A": "${B}"}}).settings.env == {"A": "${B}"}

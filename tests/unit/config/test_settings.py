@@ -24,6 +24,8 @@ _IN_SECONDS = (
     "datasets.cache.ttl",
     "retries.backoff",
     "sampling.interval",
+    "worker.heartbeat",
+    "worker.lease",
 )
 
 

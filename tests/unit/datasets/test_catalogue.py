@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,6 +44,34 @@ def test_the_same_content_is_no_new_version_and_other_content_is(catalogue: Cata
     assert add(catalogue, data)[0].version == "3"
     with pytest.raises(Conflict, match="other content"):
         add(catalogue, data, "1")
+
+
+def test_names_and_versions_that_differ_in_case_alone_are_refused(catalogue: Catalogue, data: Path) -> None:
+    add(catalogue, data, "one")
+    with pytest.raises(Conflict, match="there is a dataset `mnist`, which differs from `MNIST` in case alone"):
+        add(catalogue, data, name="MNIST")
+    (data / "a").write_text("2")
+    with pytest.raises(Conflict, match="there is a version `one`, which differs from `One` in case alone"):
+        add(catalogue, data, "One")
+    assert catalogue.names() == ["mnist"]
+    assert [item.version for item in catalogue.versions("mnist")] == ["one"]
+    assert not (catalogue.root / "MNIST").exists()
+    catalogue.remove(catalogue.find(parse_spec("mnist")))
+    assert add(catalogue, data, name="MNIST")[1]
+
+
+def test_of_two_twins_that_are_added_at_once_one_is(catalogue: Catalogue, data: Path) -> None:
+    names = ["twin", "Twin", "TWIN", "tWIN"]
+
+    def tried(name: str) -> bool:
+        try:
+            return catalogue.add(name, data.as_uri(), digest(data), version=None, samples=None, by="a", now=MOMENT)[1]
+        except Conflict:
+            return False
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert sum(pool.map(tried, names)) == 1
+    assert len(catalogue.names()) == 1
 
 
 def test_data_that_was_moved_keeps_its_version(catalogue: Catalogue, data: Path) -> None:

@@ -51,6 +51,11 @@ def test_a_plan_without_a_fault_may_run():
         (make_plan(), {"workdir_present": False}, "workdir"),
         (make_container_plan(), {"image_digest": "sha256:" + "2b" * 32}, "image"),
         (make_container_plan(), {"image_digest": ""}, "image"),
+        (
+            make_container_plan(),
+            {"image_architecture": "arm64", "engine_architecture": "amd64"},
+            "image.architecture",
+        ),
         (make_plan(network=Network.NONE), {}, "network"),
         (requesting(gpu_memory_bytes=GIB), {}, "gpu_memory"),
         (requesting(gpu_memory_max_bytes=GIB), {}, "gpu_memory"),

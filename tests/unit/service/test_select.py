@@ -50,6 +50,7 @@ ROWS = [
         ("k3f", "2026-11-20_k3f9q2"),
         ("nnnnnn", "2026-10-01_nnnnnn"),
         ("eval", "2026-11-20_k3zzzz"),
+        ("EVAL", "2026-11-20_k3zzzz"),
         ("sweep-1", "2026-10-01_pppppp"),
         # An id is that run whatever another is called; a name is meant before a beginning of an id.
         ("2026-11-18_ghijkm", "2026-11-18_ghijkm"),
@@ -70,7 +71,7 @@ def test_a_text_means_one_run(text: str, run_id: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("missing", "2026-11-21", "2026-11-20_k3f9q2x", "K3F", "rain", "sweep", "9q2", "EVAL"),
+        *("missing", "2026-11-21", "2026-11-20_k3f9q2x", "K3F", "rain", "sweep", "9q2"),
         *("@~5", "@~999999", "@~1000000", "@~-1", "@~", "@1", "@@", "~1", "@ ~1", "@~\u0661"),
     ],
 )
@@ -130,3 +131,26 @@ def test_how_far_back_one_can_go_is_said() -> None:
     with pytest.raises(NotFound) as caught:
         select(ROWS, "@~5")
     assert caught.value.summary == "`@~5` goes back too far: you have queued 5 runs"
+
+
+@pytest.mark.parametrize(
+    ("name", "twin"),
+    [
+        ("Run", "run"),
+        ("r\u00e9sum\u00e9", "re\u0301sume\u0301"),
+        ("stra\u00dfe", "STRASSE"),
+        ("\ufb01t", "fit"),
+        ("\u212b", "\u00e5"),
+    ],
+    ids=ascii,
+)
+def test_names_that_are_one_to_a_reader_are_one(name: str, twin: str) -> None:
+    one, other = row("2026-11-20_k3f9q2", name), row("2026-11-19_abcdef", twin)
+    assert select([one], twin) is one
+    assert select([other], name) is other
+    for text in (name, twin):
+        with pytest.raises(Conflict, match="means 2 runs") as caught:
+            select([one, other], text)
+        assert caught.value.detail is not None
+        assert one.run_id in caught.value.detail
+        assert other.run_id in caught.value.detail

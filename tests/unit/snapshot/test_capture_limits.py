@@ -13,7 +13,8 @@ from fetchml.errors import Refused
 from fetchml.objects.directory import DirectoryObjects
 from fetchml.objects.memory import MemoryObjects
 from fetchml.objects.port import Added, ChangedWhileRead, ObjectBatch
-from fetchml.snapshot.capture import Limits, capture, scan
+from fetchml.snapshot.capture import Limits, capture
+from fetchml.snapshot.scan import scan
 from unit.snapshot.projects import LIMITS, Write
 
 # Limits

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fetchml.errors import ConfigError, Refused
-from fetchml.snapshot.capture import scan
 from fetchml.snapshot.ignore import BUILT_IN, NEVER
+from fetchml.snapshot.scan import scan
 from unit.snapshot.projects import LIMITS, Git, Write
 
 TREE = (

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fetchml.snapshot.capture import Limits, scan
+from fetchml.snapshot.found import Limits
+from fetchml.snapshot.scan import scan
 
 NAMES = (
     "a",

@@ -8,10 +8,10 @@ import pytest
 
 from fetchml.errors import Refused
 from fetchml.objects.memory import MemoryObjects
-from fetchml.snapshot.capture import scan
 from fetchml.snapshot.found import Limits
 from fetchml.snapshot.materialise import write_tree
 from fetchml.snapshot.oddities import oddities
+from fetchml.snapshot.scan import scan
 from unit.snapshot.projects import Capture, Write
 
 OWN, OTHER = 1000, 1001

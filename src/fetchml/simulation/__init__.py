@@ -1,0 +1,1 @@
+"""Replays of past runs through the decisions of the queue."""
