@@ -64,12 +64,15 @@ class Stack:
         own = {"HOME": str(self.path), "FETCHML_HOME": str(self.home_path), "FETCHML_REPRO_POLICY": "best-effort"}
         return {**kept, "PATH": path, **own, **self.extra_env}
 
-    def run(self, *words: str, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, cwd: Path | None = None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Calls `fetchml` and returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "fetchml.cli.main", *words],
             env=self.env,
             cwd=cwd or self.project,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

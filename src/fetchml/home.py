@@ -15,7 +15,10 @@
 <home>/processes/     state of live runs of the process engine
 <home>/support/       what is put into every run
 <home>/prefect/       the private Prefect server's own home
-<home>/services/      locks, logs and state of the server and the worker
+<home>/services/      locks, logs and state of the server, the worker and the gateway
+<home>/gateway/       keys that open the gateway, its certificate, and what is arriving
+<home>/gateway.json   the lab this home belongs to, if it is none of its own
+<home>/spool/         what the control host of that lab may not know yet
 ```
 """
 
@@ -41,11 +44,16 @@ from fetchml.datasets.places import check_place
 from fetchml.datasets.staging import Limits, Staging
 from fetchml.datasets.stat_cache import StatCache
 from fetchml.engine.choose import EngineSettings, addresses
-from fetchml.errors import NotFound, Unavailable
+from fetchml.errors import Bug, NotFound, Unavailable
 from fetchml.keys.ring import KeyRing
+from fetchml.link.client import Link
+from fetchml.link.login import Login, read_login
+from fetchml.models.host import user_name
 from fetchml.models.units import MIB
 from fetchml.objects.choose import ObjectSettings, locate, open_objects
+from fetchml.objects.directory import DirectoryObjects
 from fetchml.objects.port import ObjectStore
+from fetchml.objects.remote import RemoteObjects
 from fetchml.objects.s3_place import Patience
 from fetchml.prefect_api.blocks import read_block
 from fetchml.prefect_api.client import PrefectClient
@@ -53,7 +61,16 @@ from fetchml.snapshot.capture import Observe
 from fetchml.snapshot.known import KnownFiles
 from fetchml.snapshot.materialise import SnapshotCache
 from fetchml.store.directory import DirectoryRunStore
+from fetchml.store.hosts import DirectoryHosts, Hosts
+from fetchml.store.index import RunIndex
+from fetchml.store.live import LiveRuns
+from fetchml.store.outpost import OutpostRunStore
+from fetchml.store.port import RunStore
 from fetchml.store.readers import Readers, readers
+from fetchml.store.remote import RemoteRunStore
+from fetchml.store.remote_hosts import RemoteHosts
+from fetchml.store.remote_index import RemoteIndex
+from fetchml.store.remote_live import RemoteLive
 
 _BLOCK_TIMEOUT_S = 10
 _RESERVE = "reserve"
@@ -73,9 +90,65 @@ class Home:
         self.path = settings.home
 
     @cached_property
-    def store(self) -> DirectoryRunStore:
-        """The run store."""
-        return DirectoryRunStore(self.settings.store)
+    def login(self) -> Login | None:
+        """The lab this home belongs to; None if it is one of its own.
+
+        Raises:
+            Corrupt: What is stored of it cannot be read.
+        """
+        return read_login(self.path)
+
+    @cached_property
+    def link(self) -> Link | None:
+        """The gateway of the lab; None if this home is a lab of its own."""
+        return None if self.login is None else Link(self.login)
+
+    @cached_property
+    def store(self) -> RunStore:
+        """The run store: a directory, that of the lab, or on a host of a lab what it has taken and the rest there."""
+        if self.link is None:
+            return DirectoryRunStore(self.settings.store)
+        return self.far_store if self.link.login.kind == "user" else self.outpost
+
+    @cached_property
+    def far_store(self) -> RemoteRunStore:
+        """The run store of the lab, through its gateway."""
+        return RemoteRunStore(self._link, self.path / "cache" / "lab" / "runs")
+
+    @cached_property
+    def outpost(self) -> OutpostRunStore:
+        """What this host of a lab has taken, and the rest."""
+        return OutpostRunStore(DirectoryRunStore(self.settings.store), self.far_store, self.path / "spool")
+
+    @property
+    def index(self) -> RunIndex | RemoteIndex:
+        """What lists show of runs."""
+        return RunIndex(self.settings.store) if self.link is None else RemoteIndex(self.link)
+
+    def live_runs(self) -> LiveRuns | RemoteLive:
+        """Returns the rows of runs, for one who looks at them again and again."""
+        return LiveRuns(self.settings.store) if self.link is None else RemoteLive(self.link)
+
+    @property
+    def hosts(self) -> Hosts:
+        """The hosts of the lab."""
+        return DirectoryHosts(self.settings.store) if self.link is None else RemoteHosts(self.link)
+
+    @property
+    def user(self) -> str:
+        """Who queues and stops runs from here."""
+        return self.login.name if self.login is not None and self.login.kind == "user" else user_name()
+
+    @property
+    def lab_id(self) -> str:
+        """Marks the runs of the lab's store in Prefect."""
+        return self.store_id if self.login is None else self.login.store_id
+
+    @property
+    def _link(self) -> Link:
+        if self.link is None:
+            raise Bug("this home is a lab of its own")
+        return self.link
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -85,6 +158,8 @@ class Home:
             ConfigError: They are in a bucket, and there are no credentials for it; or a block does not do.
             Unavailable: A block says where they are, and the Prefect server does not answer.
         """
+        if self.link is not None:
+            return RemoteObjects(DirectoryObjects(self.settings.store / "objects"), self.link)
         return open_objects(locate(None, self.object_settings), self.object_settings, announces=True)
 
     @property

@@ -83,6 +83,7 @@ class User:
         env: dict[str, str | None] | None = None,
         cwd: Path | None = None,
         before: Sequence[str] = (),
+        typed: str | None = None,
     ) -> Done:
         """Calls `fetchml` and returns how it ended.
 
@@ -91,6 +92,7 @@ class User:
             env: Variables that differ from the user's; None removes one.
             cwd: The current folder; the project by default.
             before: A command to call it through.
+            typed: What it reads from standard input; None: nothing.
         """
         done = subprocess.run(
             [*before, COMMAND, *words],
@@ -98,7 +100,7 @@ class User:
             cwd=cwd or self.project,
             timeout=TIMEOUT_S,
             check=False,
-            stdin=subprocess.DEVNULL,
+            **({"stdin": subprocess.DEVNULL} if typed is None else {"input": typed.encode()}),
             capture_output=True,
         )
         return Done(done.returncode, _text(done.stdout), _text(done.stderr))

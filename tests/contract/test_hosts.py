@@ -1,6 +1,6 @@
-"""The hosts of the lab: one suite over the directory and its twin in memory."""
+"""The hosts of the lab: one suite over the directory, its twin in memory, and the directory of another host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,11 +8,14 @@ import pytest
 
 from contract.racing import in_threads
 from fetchml.errors import ConfigError, NotFound
+from fetchml.keys.access import AccessKind
 from fetchml.models.lab_host import HeldRun, HostDedication, HostMarks, PublishedHost
 from fetchml.models.resources import Device, DeviceShare, GpuVendor, HostCapacity
 from fetchml.models.units import GIB
 from fetchml.store.hosts import Clock, DirectoryHosts, Hosts, MemoryHosts
+from fetchml.store.remote_hosts import RemoteHosts
 from fetchml.testing.builders import MOMENT, RUN_ID
+from gateways import EVERYTHING, gateway
 
 NO_NAMES = ("", ".", "..", "../a", "a/b", "/a", "a\0", "a\n", " a", "-a", ".a", "x" * 65, "gpü")
 
@@ -35,14 +38,18 @@ def ticking() -> Ticking:
     return Ticking()
 
 
-@pytest.fixture(params=["directory", "memory"])
-def hosts(request: pytest.FixtureRequest, tmp_path: Path, ticking: Ticking) -> Hosts:
+@pytest.fixture(params=["directory", "memory", "remote"])
+def hosts(request: pytest.FixtureRequest, tmp_path: Path, ticking: Ticking) -> Iterator[Hosts]:
     """Hosts of each kind; none is known yet."""
-    return (
-        DirectoryHosts(tmp_path / "store", ticking.clock)
-        if request.param == "directory"
-        else MemoryHosts(ticking.clock)
-    )
+    if request.param == "memory":
+        yield MemoryHosts(ticking.clock)
+        return
+    made = DirectoryHosts(tmp_path / "lab" / "store", ticking.clock)
+    if request.param == "directory":
+        yield made
+        return
+    with gateway(tmp_path / "lab", EVERYTHING, hosts=made) as lab:
+        yield RemoteHosts(lab.link(AccessKind.USER, "ada"))
 
 
 def published(host: str = "gpu1", **changes: object) -> PublishedHost:

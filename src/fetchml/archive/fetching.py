@@ -59,14 +59,14 @@ def fetch_run(home: Home, bucket: Bucket, run_id: str) -> Fetched:
     if _is_present(home, record):
         return Fetched.PRESENT
     home.create()
-    store = home.store
-    durable.make_folder(store.runs)
-    with leftovers(store.runs) as left:  # of fetches that were killed
+    store, runs = home.store, home.settings.store / "runs"
+    durable.make_folder(runs)
+    with leftovers(runs) as left:  # of fetches that were killed
         for path in left:
             remove_tree(path)
     with adding(home.settings.store):
         _fetch_code(home, bucket, record)
-        with bringing(store.runs, run_id) as temporary:
+        with bringing(runs, run_id) as temporary:
             try:
                 _lay_out(home, bucket, record, RunFolder(temporary))
                 is_new = durable.publish_folder(temporary, store.folder(run_id).path)

@@ -297,6 +297,30 @@ class Settings:
         "Runs of one group that may be started at once",
         Scope.HOST,
     )
+    gateway_listen: str | None = _setting(
+        "gateway.listen",
+        Text(256, optional=True),
+        None,
+        "Address and port for other hosts and computers, such as 0.0.0.0:8470; none: nobody else is let in",
+        Scope.HOST,
+    )
+    gateway_url: str | None = _setting(
+        "gateway.url",
+        Text(512, optional=True),
+        None,
+        "Address that others reach the gateway by, such as https://lab.example:8470; none: the name of this host",
+        Scope.HOST,
+    )
+    gateway_cert_file: Path | None = _setting(
+        "gateway.cert_file",
+        File(optional=True),
+        None,
+        "Certificate of the gateway with those it is signed by; none: one of this home's own, which others are given",
+        Scope.HOST,
+    )
+    gateway_key_file: Path | None = _setting(
+        "gateway.key_file", File(optional=True), None, "Private key of gateway.cert_file", Scope.HOST
+    )
     docker_host: str | None = _setting(
         "docker.host", Text(512, optional=True), None, "Docker socket; none: DOCKER_HOST or the default", Scope.HOST
     )

@@ -18,6 +18,7 @@ from fetchml.errors import ConfigError, Unavailable
 from fetchml.prefect_api.client import is_healthy
 
 LOOPBACK = "127.0.0.1"
+UI_BASE = "/prefect"
 START_TIMEOUT_S = 180
 """The first start makes the database: 15 s on a quiet machine, a minute on a loaded one."""
 
@@ -55,7 +56,12 @@ class PrivateServer:
     def ui_url(self) -> str | None:
         """Address of the UI, or None if the server is not running."""
         api = self.api_url
-        return api.removesuffix("/api") if api else None
+        return api.removesuffix("/api") + self._ui_base if api else None
+
+    @property
+    def _ui_base(self) -> str:
+        """Path of the UI: below `/prefect` where a gateway carries it on, beside what else is there."""
+        return "" if self._settings.gateway_listen is None else UI_BASE
 
     def start(self, progress: Callable[[str], None]) -> str:
         """Starts the server unless it is running, and waits until it answers; returns the API's address.
@@ -122,11 +128,21 @@ class PrivateServer:
             "PREFECT_API_DATABASE_CONNECTION_URL": database,
             "PREFECT_API_URL": f"http://{LOOPBACK}:{port}/api",
             "PREFECT_UI_API_URL": f"http://{LOOPBACK}:{port}/api",
+            **self._ui_variables(),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_LEVEL": "WARNING",
             # By this file Prefect skips the types of blocks it has registered before, changed or not.
             "PREFECT_MEMO_STORE_PATH": str(self.prefect_home / f"memo_store-{fetchml.__version__}.toml"),
             "DO_NOT_TRACK": "1",
+        }
+
+    def _ui_variables(self) -> dict[str, str]:
+        if not self._ui_base:
+            return {}
+        # Prefect writes the base into the files of its UI, which servers of other homes share by default.
+        return {
+            "PREFECT_UI_SERVE_BASE": self._ui_base,
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.prefect_home / "ui"),
         }
 
     def _listener(self) -> socket.socket:

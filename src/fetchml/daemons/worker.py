@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,9 @@ from fetchml.daemons.process import Daemon, wait_until
 from fetchml.daemons.server import own_environment
 from fetchml.daemons.waiting import STATE_FILE
 from fetchml.errors import Corrupt, Unavailable
+from fetchml.link.login import CA_FILE, Login
 from fetchml.models.base import Model, UtcTime
+from fetchml.models.host import HOST_NAME_VARIABLE
 from fetchml.models.resources import HostCapacity
 from fetchml.store.directory import read_model
 
@@ -85,6 +88,9 @@ class LocalWorker:
             "PREFECT_LOGGING_LEVEL": environment.get("PREFECT_LOGGING_LEVEL", "INFO"),
         }
         command = [sys.executable, "-m", "fetchml.worker", "--pool", self._settings.prefect_pool]
+        return self._start(command, environment)
+
+    def _start(self, command: list[str], environment: dict[str, str]) -> bool:
         started = self.daemon.start(command, environment)
         pid = self.daemon.pid()
 
@@ -101,6 +107,30 @@ class LocalWorker:
                 code="worker-failed",
             )
         return started
+
+    def lab_environment(self, login: Login) -> dict[str, str]:
+        """Returns the variables of a worker that takes its runs through a gateway."""
+        home = self._settings.home
+        own = {
+            "FETCHML_HOME": str(home),
+            HOST_NAME_VARIABLE: login.name,
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_API_URL": f"{login.url}/prefect/api",
+            # Prefect takes a key in this variable along to its WebSockets as well; PREFECT_API_KEY it does not.
+            "PREFECT_API_AUTH_STRING": f"{login.name}:{login.key}",
+            "PREFECT_LOGGING_LEVEL": os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"),
+            "DO_NOT_TRACK": "1",
+        }
+        if login.ca_pem is not None:
+            own["PREFECT_API_SSL_CERT_FILE"] = str(home / CA_FILE)
+        return own_environment(os.environ) | own
+
+    def start_for(self, login: Login, starting: Callable[[], None]) -> bool:
+        """Starts the worker for a lab whose run store is on another host; see `start`."""
+        if not self.daemon.is_alive():
+            starting()
+        environment = self.lab_environment(login) | {LOCKED_VARIABLE: "1"}
+        return self._start([sys.executable, "-m", "fetchml.worker", "--pool", login.pool], environment)
 
     def stop(self) -> bool:
         """Stops the worker; what runs goes on and is adopted by the next one. Returns whether it was running."""

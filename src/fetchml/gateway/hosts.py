@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from fetchml.errors import ConfigError, Conflict, FetchmlError, Forbidden, NotFound
+from fetchml.errors import ConfigError, Conflict, Forbidden
 from fetchml.gateway.lab import Lab
 from fetchml.gateway.rules import Answer, Call, Permission, Rule, json_answer
 from fetchml.keys.access import AccessKind
@@ -31,7 +31,6 @@ def marks_tag(marks: HostMarks) -> str:
 
 class _Hosts:
     def __init__(self, lab: Lab) -> None:
-        self._lab = lab
         self._hosts = lab.hosts
 
     def known(self, call: Call) -> Answer:
@@ -51,7 +50,7 @@ class _Hosts:
         )
 
     def publish(self, call: Call) -> Answer:
-        """Takes a heartbeat, and answers which of the host's runs are to be stopped."""
+        """Takes a heartbeat."""
         host = call.params["host"]
         try:
             state = PublishedHost.model_validate_json(call.body)
@@ -62,7 +61,7 @@ class _Hosts:
         if call.key.kind is AccessKind.HOST and host != call.key.name:
             raise Forbidden(f"the key is that of host `{call.key.name}`, not of `{host}`", code="not-your-host")
         self._hosts.publish(state)
-        return json_answer({"cancelled": [run.run_id for run in state.running if self._is_cancelled(run.run_id)]})
+        return json_answer({})
 
     def mark(self, call: Call) -> Answer:
         """Replaces the marks of a host if they are still what the caller has seen."""
@@ -83,11 +82,3 @@ class _Hosts:
         """Forgets a host."""
         self._hosts.forget(checked_host(call.params["host"]))
         return json_answer({})
-
-    def _is_cancelled(self, run_id: str) -> bool:
-        try:
-            return self._lab.store.read_cancel(run_id) is not None
-        except NotFound:
-            return False
-        except FetchmlError:
-            return False

@@ -60,12 +60,23 @@ class _Files:
     def read(self, call: Call) -> Answer:
         """Returns a part of a file, and how large the whole is."""
         folder, path = self._folder(call), call.query.get("path", "")
-        if parts_of(path)[-1] in _HIDDEN or path.split("/")[0] == "code":
+        place = parts_of(path)
+        if (place[-1] in _HIDDEN and not self._is_earlier(call, place)) or place[0] == "code":
             raise NotFound("there is no such file", code="no-such-file")
         offset = call.number("offset", 0)
         with file_below(folder.path, path) as file:
             size = os.fstat(file).st_size
             return Answer(os.pread(file, CHUNK_BYTES, offset), size_bytes=size)
+
+    def _is_earlier(self, call: Call, place: tuple[str, ...]) -> bool:
+        """Tells whether that is the claim of an earlier attempt, which the owner of the latest has to seal."""
+        if not _is_attempt_file(place, ("claim.json",)):
+            return False
+        claim = latest_claim(self._store, call.params["run_id"])
+        if claim is None or int(place[1]) >= claim.attempt or call.token is None:
+            return False
+        check_token(claim, call.token)
+        return True
 
     def write(self, call: Call) -> Answer:
         """Takes a part of a file; of one that grows it is there at once, of another when it is whole."""
@@ -76,7 +87,7 @@ class _Files:
             if not _is_attempt_file(place, APPENDED):
                 raise ConfigError(f"`{path[:200]}` is no file that grows", code="bad-path")
             return self._append(folder, path, offset, call.body)
-        if place[0] != "results" and not _is_attempt_file(place, (*APPENDED, *WHOLE)):
+        if not (_is_result(place) or place == ("cancel.json",) or _is_attempt_file(place, (*APPENDED, *WHOLE))):
             raise ConfigError(f"`{path[:200]}` is no file that a host sends", code="bad-path")
         return self._part(folder, path, offset, call)
 
@@ -164,8 +175,8 @@ class _Files:
         if claim is None:
             raise Conflict(f"nobody has claimed run `{folder.run_id}`", code="not-claimed")
         check_token(claim, call.token)
-        if self._store.read_manifest(folder.run_id).seal is not None:
-            raise Conflict(f"run `{folder.run_id}` is sealed", code="already-ended")
+        if self._store.read_manifest(folder.run_id).is_over(claim.attempt):
+            raise Conflict(f"attempt {claim.attempt} of run `{folder.run_id}` is over", code="already-ended")
         return folder
 
 
@@ -218,14 +229,18 @@ def files_of(manifest: RunManifest) -> list[tuple[str, int, str]]:
     return [*found, *((f"results/{item.path}", item.size_bytes, item.sha256) for item in artifacts)]
 
 
-def settle_files(folder: RunFolder, sealed: RunManifest) -> None:
-    """Makes the files of a record read-only."""
+def settle_files(folder: RunFolder, sealed: RunManifest, snapshots: Path) -> None:
+    """Makes the files of a record read-only, and links its code to where it would be laid out here."""
+    if not os.path.lexists(folder.code):
+        os.symlink(os.path.relpath(snapshots / sealed.identity.commit_id, folder.path), folder.code)
     for path, _, _ in files_of(sealed):
         with file_below(folder.path, path) as file:
             os.fchmod(file, stat.S_IMODE(os.fstat(file).st_mode) & 0o555)
-    if folder.results.is_dir() and not folder.results.is_symlink():
-        for above, _, _ in os.walk(folder.results, topdown=False):
-            os.chmod(above, 0o555)
+    attempts = [folder.attempt(number) for number in range(1, sealed.attempt + 1)]
+    for results in (folder.results, *(attempt.results for attempt in attempts)):
+        if results.is_dir() and not results.is_symlink():
+            for above, _, _ in os.walk(results, topdown=False):
+                os.chmod(above, 0o555)
 
 
 def _is_there(folder: RunFolder, path: str, size: int, digest: str) -> bool:
@@ -234,6 +249,12 @@ def _is_there(folder: RunFolder, path: str, size: int, digest: str) -> bool:
             return os.fstat(file).st_size == size and _arrived.digest(folder.path / path, file) == digest
     except (FetchmlError, OSError):
         return False
+
+
+def _is_result(place: tuple[str, ...]) -> bool:
+    if place[0] == "attempts" and len(place) > 3 and place[1].isdigit():
+        place = place[2:]
+    return len(place) > 1 and place[0] == "results"
 
 
 def _is_attempt_file(place: tuple[str, ...], names: tuple[str, ...]) -> bool:

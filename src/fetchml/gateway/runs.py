@@ -107,7 +107,7 @@ class _Runs:
             if current.seal is None:
                 check_token(latest_claim(self._store, run_id), call.token)
             if after.seal is not None and current.seal is None:
-                settle_files(self._store.folder(run_id), after)
+                settle_files(self._store.folder(run_id), after, self._lab.home.path / "snapshots")
             return after
 
         after = self._store.update(run_id, change)

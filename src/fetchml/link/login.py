@@ -148,7 +148,8 @@ def _login(content: object) -> Login:
     known = {item.name for item in fields(Login)}
     values = {name: value for name, value in cast("dict[str, Any]", content).items() if name in known}
     login = Login(**values)
-    wanted: tuple[object, ...] = (login.url, login.name, login.key, login.store_id, login.pool, login.ca_pem or "-")
-    if login.kind not in ("host", "user") or not all(isinstance(value, str) and value for value in wanted):
+    texts = [values.get(name) for name in ("url", "name", "key", "store_id")]
+    texts += [values.get("pool", "fetchml"), values.get("ca_pem") or "-"]
+    if login.kind not in ("host", "user") or not all(isinstance(text, str) and text for text in texts):
         raise ValueError("a field is missing")
     return login

@@ -17,9 +17,8 @@ from fetchml.home import Home
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.manifest import RunManifest
 from fetchml.queueing.learned import LATEST, Learned
-from fetchml.store.hosts import DirectoryHosts, KnownHost
+from fetchml.store.hosts import KnownHost
 from fetchml.store.index import RunRow
-from fetchml.store.live import LiveRuns
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Queue:
     def __init__(self, home: Home, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._home = home
         self._now = now
-        self._rows = LiveRuns(home.store.root)
+        self._rows = home.live_runs()
         self._learned = Learned()
         self._pending: dict[str, _Waiting] = {}
         self._started: dict[tuple[str, int], _Started] = {}
@@ -170,8 +169,7 @@ def pending_of(manifest: RunManifest) -> Pending:
 def hosts_of(home: Home) -> tuple[HostState, ...]:
     """Returns the hosts of the lab as their workers published them last."""
     lease_s = home.settings.worker_lease
-    known = DirectoryHosts(home.settings.store).known()
-    return tuple(state for item in known if (state := host_state(item, lease_s)) is not None)
+    return tuple(state for item in home.hosts.known() if (state := host_state(item, lease_s)) is not None)
 
 
 def host_state(known: KnownHost, lease_s: float) -> HostState | None:

@@ -14,10 +14,10 @@ from fetchml.errors import Conflict, FetchmlError, Forbidden
 from fetchml.execution.cancel import cancel_unstarted
 from fetchml.home import Home
 from fetchml.models.claim import CancelRequest
-from fetchml.models.host import user_name
 from fetchml.models.status import State
+from fetchml.service.far import find, stop
 from fetchml.service.select import select
-from fetchml.store.index import RunIndex
+from fetchml.store.index import RunIndex, RunRow
 
 _POLL_S = 0.1
 
@@ -47,22 +47,55 @@ def cancel(settings: Settings, targets: Sequence[str], *, wait: bool, reason: st
         Forbidden: One of them belongs to someone else; none is touched.
     """
     home = Home(settings)
-    rows = RunIndex(settings.store).rows()
-    chosen = list(dict.fromkeys(select(rows, target) for target in targets))
+    chosen = _chosen(home, targets)
     for row in chosen:
         if row.state == "damaged":
             home.store.read_manifest(row.run_id)  # says what is wrong with it
         if row.is_final:
             raise Conflict(f"run `{row.run_id}` has ended: it is `{row.state}`", code="already-ended")
-        if row.user != user_name():
+        if row.user != home.user:
             raise Forbidden(
                 f"run `{row.run_id}` belongs to `{row.user}`", hint="ask them to cancel it", code="not-your-run"
             )
-    outcomes = [_with_reserve(home, partial(_cancel, home, row.run_id, reason)) for row in chosen]
-    wake(home.wake_pipe, REPAIR)
+    outcomes = [_stop(home, row.run_id, reason) for row in chosen]
     if not wait:
         return outcomes
     return [_await_end(home, outcome) for outcome in outcomes]
+
+
+def stop_run(home: Home, run_id: str, by: str, reason: str | None) -> CancelOutcome:
+    """Asks for one run to stop, on the host that has the run store.
+
+    Args:
+        home: The home folder.
+        run_id: The run.
+        by: Who asks.
+        reason: Why, for the record.
+
+    Raises:
+        Conflict: It has ended.
+        Forbidden: It belongs to someone else.
+    """
+    owner = home.store.read_manifest(run_id).identity.user
+    if owner != by:
+        raise Forbidden(f"run `{run_id}` belongs to `{owner}`", hint="ask them to cancel it", code="not-your-run")
+    outcome = _with_reserve(home, partial(_cancel, home, run_id, by, reason))
+    wake(home.wake_pipe, REPAIR)
+    return outcome
+
+
+def _chosen(home: Home, targets: Sequence[str]) -> list[RunRow]:
+    if home.link is not None:
+        return list(dict.fromkeys(find(home, target) for target in targets))
+    rows = RunIndex(home.settings.store).rows()
+    return list(dict.fromkeys(select(rows, target) for target in targets))
+
+
+def _stop(home: Home, run_id: str, reason: str | None) -> CancelOutcome:
+    if home.link is None:
+        return stop_run(home, run_id, home.user, reason)
+    found = stop(home, run_id, reason)
+    return CancelOutcome(run_id, State(found["state"]), found["note"])
 
 
 def _with_reserve(home: Home, call: Callable[[], CancelOutcome]) -> CancelOutcome:
@@ -76,9 +109,7 @@ def _with_reserve(home: Home, call: Callable[[], CancelOutcome]) -> CancelOutcom
     return call()
 
 
-def _cancel(home: Home, run_id: str, reason: str | None) -> CancelOutcome:
-    by = user_name()
-
+def _cancel(home: Home, run_id: str, by: str, reason: str | None) -> CancelOutcome:
     def now() -> datetime:
         return datetime.now(UTC)
 

@@ -24,6 +24,8 @@ def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
         What the user should know, or None if the run is on its way.
     """
     home = Home(settings)
+    if home.link is not None:
+        return None  # the gateway has handed it over
     elsewhere = read_api_url(settings.services)
     worker_alive = Daemon(settings.services, "worker").is_alive()
     api_url = settings.prefect_api_url or PrivateServer(settings).api_url or (elsewhere if worker_alive else None)
@@ -44,6 +46,19 @@ def dispatch(settings: Settings, run_id: str, plan: Plan) -> str | None:
     return None
 
 
+def hand_over(settings: Settings, run_id: str, plan: Plan) -> bool:
+    """Creates the run's flow run and wakes the worker of this host, if there is one; starts nothing.
+
+    Returns:
+        Whether Prefect has it; if not, the reconciler hands it over later.
+    """
+    home = Home(settings)
+    api_url = settings.prefect_api_url or PrivateServer(settings).api_url
+    handed_over = api_url is not None and _create(settings, home, api_url, run_id, plan)
+    wake(home.wake_pipe, LOOK if handed_over else REPAIR)
+    return handed_over
+
+
 def _create(settings: Settings, home: Home, api_url: str, run_id: str, plan: Plan) -> bool:
     manifest = home.store.read_manifest(run_id)
     with PrefectClient(api_url, timeout_s=10) as client:
@@ -51,13 +66,13 @@ def _create(settings: Settings, home: Home, api_url: str, run_id: str, plan: Pla
             dispatcher = remembered_dispatcher(settings, client)
             if dispatcher is not None:
                 try:
-                    dispatcher.create_flow_run(manifest, plan, manifest.attempt, home.store_id)
+                    dispatcher.create_flow_run(manifest, plan, manifest.attempt, home.lab_id)
                     return True
                 except NotFound:
                     pass  # the server was reset since
             dispatcher = bootstrap(client, settings.prefect_pool)
             remember_dispatcher(settings, dispatcher)
-            dispatcher.create_flow_run(manifest, plan, manifest.attempt, home.store_id)
+            dispatcher.create_flow_run(manifest, plan, manifest.attempt, home.lab_id)
         except FetchmlError:
             return False
     return True

@@ -6,7 +6,7 @@ from fetchml.admission.lab import Holding, HostState
 from fetchml.config.settings import Settings
 from fetchml.home import Home
 from fetchml.queueing.look import Queue
-from fetchml.store.hosts import DirectoryHosts, KnownHost
+from fetchml.store.hosts import KnownHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +31,5 @@ def hosts(settings: Settings) -> list[LabHost]:
     states = {state.name: state for state in lab.hosts}
     return [
         LabHost(item, states.get(item.name), tuple(held for held in lab.holding if held.host == item.name))
-        for item in DirectoryHosts(settings.store).known()
+        for item in home.hosts.known()
     ]

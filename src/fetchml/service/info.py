@@ -11,6 +11,7 @@ from fetchml.execution.metrics import MetricValue, from_json_line, read_lines
 from fetchml.execution.stall import read_stall
 from fetchml.home import Home
 from fetchml.models.manifest import RunManifest
+from fetchml.service.far import fetch_small_files, find, is_far
 from fetchml.service.select import select
 from fetchml.store.directory import DirectoryRunStore, read_model
 from fetchml.store.folder import RunFolder
@@ -54,6 +55,11 @@ def info(settings: Settings, target: str) -> Info:
     folder = folder_of(target)
     if folder is not None:
         return _from_folder(folder)
+    if is_far(settings):
+        home = Home(settings)
+        run_id = find(home, target).run_id
+        fetch_small_files(home, run_id)
+        return Info(home.far_store.read_manifest(run_id), home.far_store.folder(run_id))
     store = DirectoryRunStore(settings.store)
     run_id = select(RunIndex(settings.store).rows(), target).run_id
     manifest, run = store.read_manifest(run_id), store.folder(run_id)

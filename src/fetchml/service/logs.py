@@ -7,6 +7,8 @@ from pathlib import Path
 from fetchml import durable
 from fetchml.config.settings import Settings
 from fetchml.errors import NotFound
+from fetchml.home import Home
+from fetchml.service.far import is_far, output
 from fetchml.service.select import select
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.index import RunIndex
@@ -30,6 +32,9 @@ def logs(
     Raises:
         NotFound: There is no such run, or it had no such attempt.
     """
+    if is_far(settings):
+        yield from output(Home(settings), target, follow=follow, tail=tail, attempt=attempt)
+        return
     store = DirectoryRunStore(settings.store)
     run_id = select(RunIndex(settings.store).rows(), target).run_id
     folder = store.folder(run_id)

@@ -9,7 +9,7 @@ from fetchml.errors import NotFound
 from fetchml.home import Home
 from fetchml.models.host import user_name
 from fetchml.models.lab_host import HostDedication, HostMarks
-from fetchml.store.hosts import DirectoryHosts, MarksChange
+from fetchml.store.hosts import MarksChange
 
 
 def drain(settings: Settings, names: Sequence[str], reason: str | None = None) -> list[HostMarks]:
@@ -54,7 +54,7 @@ def dedicate(settings: Settings, names: Sequence[str], dedication: HostDedicatio
 
 
 def _mark(settings: Settings, names: Sequence[str], change: MarksChange) -> list[HostMarks]:
-    store = DirectoryHosts(settings.store)
+    store = Home(settings).hosts
     there = {item.name for item in store.known()}
     for name in names:
         if name not in there:

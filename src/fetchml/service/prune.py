@@ -202,7 +202,7 @@ class _Prune:
 
     def leftover_runs(self) -> None:
         """Removes what is left of runs that were queued, brought or removed when a process was killed."""
-        runs = self._home.store.runs
+        runs = self._home.settings.store / "runs"
         if not runs.is_dir() or not any(name.startswith(durable.TEMPORARY_PREFIX) for name in os.listdir(runs)):
             return
         with removing(self._home.settings.store), leftovers(runs, is_alone=True) as left:

@@ -13,7 +13,7 @@ from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, Conflict, Unavailable
 from fetchml.gpus.discover import discover
 from fetchml.home import Home
-from fetchml.models.host import host_name, user_name
+from fetchml.models.host import host_name
 from fetchml.models.ids import new_run_id
 from fetchml.models.manifest import (
     CommandRecord,
@@ -140,7 +140,7 @@ def _store(
     while True:
         moment = now()
         run_id = new_run_id(moment)
-        manifest = _manifest(run_id, moment, request, resolved, configuration, name, git)
+        manifest = _manifest(run_id, moment, request, resolved, configuration, name, git, home.user)
         try:
             home.store.create(resolved.plan, manifest)
         except Conflict:
@@ -156,6 +156,7 @@ def _manifest(
     configuration: Configuration,
     name: str,
     git: GitFacts | None,
+    user: str,
 ) -> RunManifest:
     plan, settings = resolved.plan, configuration.settings
     dependencies = plan.environment.dependencies
@@ -163,7 +164,7 @@ def _manifest(
         identity=Identity(
             run_id=run_id,
             name=name,
-            user=user_name(),
+            user=user,
             host=host_name(),
             group=request.group,
             tags=request.tags,
@@ -204,10 +205,10 @@ def _manifest(
 def offer_to(request: QueueRequest, home: Home) -> Offer:
     """Returns what the lab offers: the hosts that have published, and this one by what can be seen of it."""
     hosts = hosts_of(home)
-    if host_name() not in {host.name for host in hosts}:
+    if not (home.link is not None and hosts) and host_name() not in {host.name for host in hosts}:
         hosts = (*hosts, HostState(_seen(home)))
     largest = max(hosts, key=lambda host: (host.capacity.cpus, host.capacity.memory_bytes))
-    return Offer(largest.capacity, hosts, user_name(), request.group)
+    return Offer(largest.capacity, hosts, home.user, request.group)
 
 
 def _seen(home: Home) -> HostCapacity:

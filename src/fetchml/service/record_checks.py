@@ -93,13 +93,17 @@ class RecordChecks:
                 found.failed("seal", "the digest in the seal", error.detail or error.summary, _MANIFEST)
         return manifest
 
+    @property
+    def _runs(self) -> Path:
+        return self._home.settings.store / "runs"
+
     def _check_place(self, found: Findings, folder: RunFolder, manifest: RunManifest) -> None:
-        is_ours = os.path.abspath(folder.path.parent) == os.path.abspath(self._home.store.runs)
+        is_ours = os.path.abspath(folder.path.parent) == os.path.abspath(self._runs)
         if is_run_id(folder.run_id):  # a copy may lie in a folder of any name
             found.equal("location", manifest.identity.run_id, folder.run_id, _MANIFEST)
         real = os.path.realpath(folder.path)
         if is_ours:
-            found.equal("folder", os.path.join(os.path.realpath(self._home.store.runs), folder.run_id), real)
+            found.equal("folder", os.path.join(os.path.realpath(self._runs), folder.run_id), real)
         self._check_code(found, folder, manifest, is_ours=is_ours)
 
     def _check_code(self, found: Findings, folder: RunFolder, manifest: RunManifest, *, is_ours: bool) -> None:

@@ -11,13 +11,14 @@ _LATEST = re.compile(r"@(?:~([0-9]{1,6}))?", re.ASCII)
 _SHOWN = 5
 
 
-def select(rows: list[RunRow], text: str) -> RunRow:
+def select(rows: list[RunRow], text: str, user: str | None = None) -> RunRow:
     """Returns the one run a text means.
 
     Args:
         rows: All runs, latest first.
         text: `2026-11-20_k3f9q2`, a unique beginning of that or of its last part, a name, `@` for my latest run,
             `@~1` for the one before. Names are the same whatever their case and Unicode form.
+        user: Who asks; None for the user of this process.
 
     Raises:
         NotFound: No run is meant.
@@ -27,7 +28,7 @@ def select(rows: list[RunRow], text: str) -> RunRow:
         raise ConfigError(f"`{text[:60]!r}` names no run", hint="give an id, a name, or `@` for your latest run")
     latest = _LATEST.fullmatch(text)
     if latest is not None:
-        own = [row for row in rows if row.user == user_name()]
+        own = [row for row in rows if row.user == (user or user_name())]
         back = int(latest.group(1) or 0)
         if back >= len(own):
             raise NotFound(

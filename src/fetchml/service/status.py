@@ -3,11 +3,13 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from fetchml.config.settings import Settings
 from fetchml.daemons.process import Daemon
 from fetchml.daemons.waiting import read_waiting
 from fetchml.execution.stall import read_stall
+from fetchml.link.login import read_login
 from fetchml.service.dead import dead_runs
 from fetchml.store.folder import RunFolder
 from fetchml.store.index import RunIndex, RunRow
@@ -46,6 +48,17 @@ def status(settings: Settings, limit: int, *, dead: bool = False) -> Overview:
         limit: Runs to list at most.
         dead: List the runs that are out of retries and were not queued again, and no others.
     """
+    if read_login(settings.home) is None:
+        return overview(settings, limit, dead=dead)
+    found = cast("dict[str, Any]", _asked(settings, limit, dead=dead))
+    runs = [
+        Listed(RunRow(**item["row"]), item["position"], tuple(item["reasons"]), item["stall"]) for item in found["runs"]
+    ]
+    return Overview(found["counts"], tuple(runs), found["total"], found["worker_alive"])
+
+
+def overview(settings: Settings, limit: int, *, dead: bool = False) -> Overview:
+    """Returns the state of the queue as it is in the run store of this host; see `status`."""
     rows = RunIndex(settings.store).rows()
     waiting = read_waiting(settings.services)
     chosen = dead_runs(rows) if dead else rows
@@ -57,6 +70,14 @@ def status(settings: Settings, limit: int, *, dead: bool = False) -> Overview:
         total=len(chosen),
         worker_alive=Daemon(settings.services, "worker").is_alive(),
     )
+
+
+def _asked(settings: Settings, limit: int, *, dead: bool) -> object:
+    from fetchml.link.client import Link
+
+    login = read_login(settings.home)
+    assert login is not None  # noqa: S101  # it was there a moment ago
+    return Link(login).get("/v1/status", {"limit": limit, "dead": int(dead)}).json()
 
 
 def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]], runs: Path) -> Listed:

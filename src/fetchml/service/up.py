@@ -11,15 +11,19 @@ from typing import Any, cast
 
 from fetchml import durable
 from fetchml.config.settings import Settings
+from fetchml.daemons.gateway import LocalGateway, public_url
 from fetchml.daemons.process import detach, holding, wait_until
 from fetchml.daemons.server import PrivateServer
 from fetchml.daemons.waiting import read_api_url
 from fetchml.daemons.worker import LocalWorker, read_worker_state
 from fetchml.engine.choose import addresses
-from fetchml.errors import Unavailable
+from fetchml.errors import ConfigError, Unavailable
 from fetchml.home import Home
+from fetchml.link.client import Link, Patience
+from fetchml.link.login import Login, read_login
 from fetchml.prefect_api.client import PrefectClient, is_healthy
 from fetchml.prefect_api.dispatch import Dispatcher, bootstrap
+from fetchml.service.worker_start import start_worker
 
 Progress = Callable[[str], None]
 
@@ -51,6 +55,8 @@ def up(settings: Settings, progress: Progress) -> ServerStatus:
         Unavailable: Something does not come up; the end of its log is in the error.
     """
     home = Home(settings)
+    if home.login is not None:
+        return _up_in_lab(home, home.login, progress)
     home.create()
     durable.make_folder(settings.services, mode=0o700)
     with durable.locked(_up_lock(settings)):
@@ -74,9 +80,23 @@ def up(settings: Settings, progress: Progress) -> ServerStatus:
             worker.stop()
         if worker.start(api_url, prefect_home):
             progress("starting the worker")
+        if settings.gateway_listen is not None and LocalGateway(settings).start():
+            progress(f"starting the gateway at {public_url(settings)}")
     for text in differing_engines(home):
         progress(f"{text}; `fetchml down`, then `fetchml up`, gives it yours")
     return server_status(settings)
+
+
+def _up_in_lab(home: Home, login: Login, progress: Progress) -> ServerStatus:
+    """Starts the worker of a host of a lab; a person's computer has nothing to start."""
+    if login.kind != "host":
+        raise ConfigError(
+            f"this computer uses the lab at {login.url}; nothing has to be started here",
+            hint="`fetchml logout` makes it a lab of its own",
+            code="logged-in",
+        )
+    start_worker(home.settings, None, progress)
+    return server_status(home.settings)
 
 
 def differing_engines(home: Home) -> list[str]:
@@ -107,9 +127,13 @@ def down(settings: Settings, progress: Progress) -> bool:
     with durable.locked(_up_lock(settings)):
         worker, server = LocalWorker(settings), PrivateServer(settings)
         stopped = False
+        gateway = LocalGateway(settings)
+        if gateway.daemon.is_alive():
+            progress("stopping the gateway")
+            stopped = gateway.stop()
         if worker.daemon.is_alive():
             progress("stopping the worker")
-            stopped = worker.stop()
+            stopped = worker.stop() or stopped
         if server.daemon.is_alive():
             progress("stopping the Prefect server")
             stopped = server.stop() or stopped
@@ -118,17 +142,39 @@ def down(settings: Settings, progress: Progress) -> bool:
 
 def server_status(settings: Settings) -> ServerStatus:
     """Returns what runs in the background; starts nothing."""
-    server, worker = PrivateServer(settings), LocalWorker(settings)
+    server, worker, login = PrivateServer(settings), LocalWorker(settings), read_login(settings.home)
+    if login is not None:
+        return _status_in_lab(settings, login)
     is_private = settings.prefect_api_url is None
     api_url = settings.prefect_api_url or server.api_url
     answers = api_url is not None and is_healthy(api_url, timeout_s=5)
     return ServerStatus(
         api_url=api_url,
-        ui_url=api_url.removesuffix("/").removesuffix("/api") if api_url else None,
+        ui_url=server.ui_url if is_private else ui_of(api_url),
         is_private=is_private,
         server_alive=server.daemon.is_alive() if is_private else answers,
         server_answers=answers,
         server_pid=server.daemon.pid() if is_private else None,
+        worker_alive=worker.daemon.is_alive(),
+        worker_pid=worker.daemon.pid(),
+        home=settings.home,
+    )
+
+
+def ui_of(api_url: str | None) -> str | None:
+    """Returns the address of the UI of a server that is not ours."""
+    return api_url.removesuffix("/").removesuffix("/api") if api_url else None
+
+
+def _status_in_lab(settings: Settings, login: Login) -> ServerStatus:
+    worker, answers = LocalWorker(settings), Link(login, Patience(timeout_s=5, tries=1)).answers()
+    return ServerStatus(
+        api_url=f"{login.url}/prefect/api",
+        ui_url=f"{login.url}/prefect/",
+        is_private=False,
+        server_alive=answers,
+        server_answers=answers,
+        server_pid=None,
         worker_alive=worker.daemon.is_alive(),
         worker_pid=worker.daemon.pid(),
         home=settings.home,

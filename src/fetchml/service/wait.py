@@ -6,7 +6,10 @@ from itertools import count
 
 from fetchml.config.settings import Settings
 from fetchml.errors import Unavailable
+from fetchml.home import Home
 from fetchml.models.manifest import RunManifest
+from fetchml.service.far import is_far
+from fetchml.service.far import wait as wait_far
 from fetchml.service.select import select
 from fetchml.store.directory import DirectoryRunStore
 from fetchml.store.index import RunIndex, stamp_of
@@ -35,6 +38,8 @@ def wait(
         NotFound: One of them does not exist.
         Unavailable: The time is over; the runs go on.
     """
+    if is_far(settings):
+        return wait_far(Home(settings), list(targets), observer, timeout_s)
     store = DirectoryRunStore(settings.store)
     rows = RunIndex(settings.store).rows()
     run_ids = list(dict.fromkeys(select(rows, target).run_id for target in targets))

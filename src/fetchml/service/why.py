@@ -13,6 +13,7 @@ from fetchml.home import Home
 from fetchml.models.manifest import RunManifest
 from fetchml.models.status import Queued
 from fetchml.queueing.look import Moment, PoolLimits, Queue
+from fetchml.service.far import find
 from fetchml.service.pool import pool_limits
 from fetchml.service.select import select
 from fetchml.store.index import RunIndex
@@ -55,7 +56,7 @@ def why(settings: Settings, target: str) -> Why:
         Corrupt: Its record is damaged.
     """
     home = Home(settings)
-    row = select(RunIndex(settings.store).rows(), target)
+    row = find(home, target) if home.link is not None else select(RunIndex(settings.store).rows(), target)
     manifest = home.store.read_manifest(row.run_id)
     if not isinstance(manifest.status, Queued):
         stall = None if manifest.seal is not None else read_stall(home.store.folder(row.run_id))

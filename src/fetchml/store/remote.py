@@ -147,11 +147,15 @@ class RemoteRunStore:
             NotFound: There is no such file.
         """
         self.folder(run_id)
-        return self.link.get(f"/v1/runs/{run_id}/file", {"path": path, "offset": offset})
+        query = {"path": path, "offset": offset}
+        return self.link.call("GET", f"/v1/runs/{run_id}/file", query=query, headers=self._token(run_id))
 
     def fetch_file(self, run_id: str, path: str) -> Path | None:
         """Brings a file of a run to this host; returns where it is, or None if there is none."""
         target = self.folder(run_id).path / path
+        return target if self._fetch(run_id, path, target) else None
+
+    def _fetch(self, run_id: str, path: str, target: Path) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         try:
@@ -166,9 +170,22 @@ class RemoteRunStore:
                         break
         except NotFound:
             partial.unlink()
-            return None
+            return False
         partial.replace(target)
-        return target
+        return True
+
+    def fetch_attempt(self, run_id: str, attempt: int, folder: Path) -> None:
+        """Brings the files of an attempt into a run folder; its folder is there when it is whole."""
+        inside = f"attempts/{attempt}"
+        listed = self.link.get(f"/v1/runs/{run_id}/files").json()["files"]
+        paths = [str(item["path"]) for item in listed if str(item["path"]).startswith(f"{inside}/")]
+        temporary = folder / "attempts" / f".tmp-{attempt}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for path in (*paths, f"{inside}/claim.json"):
+            self._fetch(run_id, path, temporary / path.removeprefix(f"{inside}/"))
+        (temporary / "claim.json").chmod(0o600)
+        temporary.rename(folder / inside)
 
     def forget_files(self, run_id: str) -> None:
         """Removes what was fetched of a run."""

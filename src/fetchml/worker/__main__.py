@@ -11,6 +11,9 @@ import sys
 
 from fetchml.config.layers import load
 from fetchml.errors import FetchmlError
+from fetchml.home import Home
+
+_GATEWAY_EVERY_S = 2.0
 
 
 def main() -> int:
@@ -32,6 +35,7 @@ def main() -> int:
 async def _serve(pool: str) -> int:
     from fetchml.worker.prefect_worker import FetchmlWorker
 
+    await _await_gateway()
     serving = asyncio.current_task()
     assert serving is not None  # noqa: S101  # this is a coroutine
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,6 +45,19 @@ async def _serve(pool: str) -> int:
     except asyncio.CancelledError:
         print("the worker has stopped; what runs goes on", file=sys.stderr)
     return 0
+
+
+async def _await_gateway() -> None:
+    """Waits until the gateway of the lab answers; Prefect's worker would give up where there is none."""
+    link = Home(load(with_project=False).settings).link
+    if link is None:
+        return
+    is_told = False
+    while not await asyncio.to_thread(link.answers):
+        if not is_told:
+            print(f"waiting for the gateway at {link.login.url}", file=sys.stderr)
+            is_told = True
+        await asyncio.sleep(_GATEWAY_EVERY_S)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Decides which waiting runs this host takes now, and claims them."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fetchml.admission.decide import Admit, Decision, Refuse, Wait, decide
 from fetchml.admission.lab import Pending
 from fetchml.daemons.worker import Waiting
+from fetchml.errors import FetchmlError
 from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import run_claim
 from fetchml.home import Home
@@ -15,7 +17,7 @@ from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import host_name
 from fetchml.models.resources import DeviceShare
 from fetchml.queueing.look import Moment, PoolLimits, Queue
-from fetchml.store.index import RunIndex
+from fetchml.store.outpost import OutpostRunStore
 
 _SHOWN = 500
 """Waiting runs, from the front of the queue, whose reasons are published; `fetchml why` finds those of any."""
@@ -94,8 +96,13 @@ class Placer:
 
         Cancellations that were cut short are completed on the way.
         """
+        store = self._home.store
+        if isinstance(store, OutpostRunStore):
+            with suppress(FetchmlError):  # the worker asks again and again
+                store.settle()
+            return self.hold(store.own())
         found: list[Claim] = []
-        for row in RunIndex(self._home.store.root).unfinished():
+        for row in self._home.index.unfinished():
             claim = self._home.store.read_claim(row.run_id, row.attempt)
             if claim is None:
                 continue
@@ -105,9 +112,14 @@ class Placer:
                 )
             elif claim.host == self._host:
                 found.append(claim)
+        return self.hold(found)
+
+    def hold(self, claims: Iterable[Claim]) -> list[Claim]:
+        """Holds the resources of claims; returns those that it did not hold before."""
         with self._lock:
-            self._claims.update({claim.run_id: claim for claim in found})
-        return found
+            fresh = [claim for claim in claims if claim.run_id not in self._claims]
+            self._claims.update({claim.run_id: claim for claim in fresh})
+        return fresh
 
     def place(self, limits: PoolLimits) -> Placed:
         """Decides what may start now.

@@ -36,9 +36,9 @@ from fetchml.models.claim import Claim
 from fetchml.models.host import host_name
 from fetchml.models.resources import HostCapacity
 from fetchml.prefect_api.dispatch import STORE_TAG, store_tag
-from fetchml.store.hosts import DirectoryHosts
 from fetchml.worker.copies import keep_copying
 from fetchml.worker.figures import Figures
+from fetchml.worker.outpost import keep_shipping
 from fetchml.worker.placement import Placer, Start
 from fetchml.worker.presence import Presence
 from fetchml.worker.reconcile import Reconciler
@@ -115,17 +115,17 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         for line in self._overrides.lines:
             self._logger.warning("resources of this host are overridden: %s", line)
         self._devices = DeviceWatch(self._overrides, self._ours, home.services)
-        self._window = Window(self._work_pool_name, store_tag(home.store_id))
+        self._window = Window(self._work_pool_name, store_tag(home.lab_id))
         self._tender = Tender(home, self._logger, on_release=self._wake.set)
         self._placer = Placer(home, self.name)
         self._presence = Presence(home, self.name, self._look_at_host, self._started_at)
         self._figures = Figures(
             lambda: self._placer.claims,
             lambda: self._devices.latest().readings.devices,
-            DirectoryHosts(home.settings.store).known,
+            home.hosts.known,
         )
         await asyncio.to_thread(self._devices.start)
-        await asyncio.to_thread(self._presence.publish, ())
+        await self._guarded(self._publish_presence)
         await self._tender.start()
         await super().setup()
         api_url = str(get_current_settings().api.url or "")
@@ -134,7 +134,10 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             self._logger.info("adopting run %s", claim.run_id)
             self._spawn(self._tend(claim))
         self._spawn(self._listen())
-        self._spawn(self._reconcile())
+        if home.link is None:
+            self._spawn(self._reconcile())
+        else:  # the control host's worker does that; this one has to say what it does
+            self._spawn(keep_shipping(home, self._adopt, self._logger))
         self._spawn(self._show_presence())
         if copies_runs(home):
             self._spawn(keep_copying(home, self._sealed, self._logger))
@@ -226,6 +229,12 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
         """Tells whether the private server is gone: what answers on its port then is another home's."""
         return self._is_private and not Daemon(self._home.services, "server").is_alive()
 
+    def _adopt(self, claims: list[Claim]) -> None:
+        """Takes runs that turned out to be this host's: the answer to their claim was lost."""
+        for claim in self._placer.hold(claims):
+            self._logger.info("starting run %s, which this host had claimed", claim.run_id)
+            self._spawn(self._tend(claim))
+
     async def _tend(self, claim: Claim) -> None:
         await self._tender.tend(claim)
         self._placer.release(claim.run_id)
@@ -279,7 +288,7 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     async def _strangers(self) -> "list[FlowRun]":
         """Returns scheduled flow runs that belong to no run; those of other stores are left alone."""
         scheduled = [entry.flow_run for entry in await self._get_scheduled_flow_runs()]
-        mark = store_tag(self._home.store_id)
+        mark = store_tag(self._home.lab_id)
         return [
             flow_run
             for flow_run in scheduled

@@ -13,7 +13,6 @@ from fetchml.models.claim import Claim
 from fetchml.models.host import boot_id
 from fetchml.models.lab_host import HeldRun, PublishedHost, SeenStranger
 from fetchml.models.resources import HostCapacity
-from fetchml.store.hosts import DirectoryHosts
 
 
 class Presence:
@@ -33,7 +32,7 @@ class Presence:
         self._worker = worker
         self._look = look
         self._started_at = started_at
-        self._hosts = DirectoryHosts(home.settings.store)
+        self._hosts = home.hosts
 
     def publish(self, claims: Sequence[Claim]) -> None:
         """Publishes what there is now; what it says last is its sign of life.

@@ -17,7 +17,7 @@ from fetchml.models.manifest import RunManifest
 from fetchml.models.status import State
 from fetchml.prefect_api.client import PrefectClient
 from fetchml.prefect_api.dispatch import Dispatcher, attempt_of, bootstrap, store_tag
-from fetchml.store.index import RunIndex, RunRow
+from fetchml.store.index import RunRow
 
 _PAGE = 200
 _LIVE = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
@@ -114,7 +114,7 @@ class Reconciler:
 
     def _dispatch(self, dispatcher: Dispatcher, live: set[tuple[str, int]]) -> bool:
         """Creates or revives the flow runs of queued runs that have no live one."""
-        rows = RunIndex(self._home.store.root).unfinished()
+        rows = self._home.index.unfinished()
         missing = [row for row in rows if row.state == State.QUEUED and (row.run_id, row.attempt) not in live]
         ended = {_key(run): run for run in self._named(dispatcher, [row.run_id for row in missing])}
         for row in missing:
@@ -127,7 +127,7 @@ class Reconciler:
         store = self._home.store
         manifest = store.read_manifest(row.run_id)
         if flow_run is None:
-            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), row.attempt, self._home.store_id)
+            dispatcher.create_flow_run(manifest, store.read_plan(row.run_id), row.attempt, self._home.lab_id)
             self._logger.info("dispatched run %s", row.run_id)
         elif flow_run["state_type"] == "CANCELLED":
             self._cancel(row.run_id, manifest)
@@ -158,7 +158,7 @@ class Reconciler:
                         "flow_runs": {
                             "deployment_id": {"any_": [dispatcher.deployment_id]},
                             "state": {"type": {"any_": list(states)}},
-                            "tags": {"all_": [store_tag(self._home.store_id)]},
+                            "tags": {"all_": [store_tag(self._home.lab_id)]},
                         },
                         "sort": "EXPECTED_START_TIME_ASC",
                         "limit": _PAGE,
@@ -177,7 +177,7 @@ class Reconciler:
                 "flow_runs": {
                     "deployment_id": {"any_": [dispatcher.deployment_id]},
                     "name": {"any_": names[start : start + _PAGE]},
-                    "tags": {"all_": [store_tag(self._home.store_id)]},
+                    "tags": {"all_": [store_tag(self._home.lab_id)]},
                 },
                 "limit": _PAGE,
             }
