@@ -18,6 +18,8 @@ from fetchml.admission.size import LabSize
 _EVEN = 0.1
 """Added to everybody's part of the usage, so that who used nothing is not infinitely far ahead."""
 
+_LEAST_WEIGHT = 1e-6
+
 
 def in_order(pending: Sequence[Pending], lab: Lab, policy: Policy, now: datetime) -> list[Pending]:
     """Returns the runs in the order they are considered; ties go by submission, then by id.
@@ -108,7 +110,9 @@ def _user_factors(lab: Lab, size: LabSize, policy: Policy, now_s: float) -> dict
         if held.started_at is not None:
             so_far = max(0.0, now_s - held.started_at.timestamp()) * size.part_held(held)
             used[held.user] = used.get(held.user, 0.0) + so_far
-    weighed = {user: seconds / policy.weights.get(user, 1.0) for user, seconds in sorted(used.items())}
+    weighed = {
+        user: seconds / max(policy.weights.get(user, 1.0), _LEAST_WEIGHT) for user, seconds in sorted(used.items())
+    }
     mean = sum(weighed.values()) / len(weighed) if weighed else 0.0
     if mean <= 0:
         return {}
