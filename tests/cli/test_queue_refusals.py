@@ -82,7 +82,7 @@ def test_every_unreadable_file_of_the_project_is_named(user: User) -> None:
         (("--gpus", "\uff11"), 2, ("--gpus: `\uff11`",)),
         (("--gpus", "65"), 2, ("--gpus: `65` is out of range",)),
         (("--gpus", "1.5"), 2, ("above one GPU the number must be whole",)),
-        (("--gpus", "0.5"), 5, ("preflight refused the run", "a whole number of GPUs")),
+        (("--gpus", "0.5"), 5, ("preflight refused the run", "resources.gpus", "found 0.5")),
         (("--gpu-memory", "1G"), 5, ("at least one GPU", "add `--gpus 1`")),
         (("--cpus", "0"), 2, ("--cpus: `0` is out of range",)),
         (("--cpus", "4096"), 5, ("resources.cpus", "ask for less with `--cpus`")),

@@ -73,8 +73,7 @@ def decide(pending: Sequence[Pending], lab: Lab, policy: Policy, now: datetime) 
         policy: The rules.
         now: The present.
     """
-    board = _Board(lab, policy, now)
-    return [board.decide(run) for run in in_order(pending, lab, policy, now)]
+    return _Board(lab, policy, now).decide(in_order(pending, lab, policy, now))
 
 
 def fits_never(
@@ -130,14 +129,29 @@ class _Board:
             for item in lab.holding
         ]
         self._limits = Held(lab, policy)
-        self._owned = any(state.dedication is not None for state in self._hosts)
+        self._is_personal = any(state.dedication is not None for state in self._hosts)
         self._kinds: dict[object, _Kind] = {}
         self._reservation: Reservation | None = None
         self._first: str | None = None
         """The run ahead that nobody may pass, where the policy has it so."""
         self._waiting = 0
 
-    def decide(self, run: Pending) -> Decision:
+    def decide(self, runs: Sequence[Pending]) -> list[Decision]:
+        """Returns a decision for each run, in this order."""
+        decisions: list[Decision] = []
+        answer, kinds = decisions.append, self._kinds
+        has_limits = self._limits.are_any
+        for run in runs:
+            kind = kinds.get(id(run.needs)) if not self._is_personal else None
+            # Of thousands that wait, nearly all are as one before them; these are not looked at any further.
+            if kind is not None and kind.no_room and not has_limits and self._first is None:
+                self._waiting += 1
+                answer(Wait(run.run_id, self._waiting, kind.no_room))
+            else:
+                answer(self._one(run))
+        return decisions
+
+    def _one(self, run: Pending) -> Decision:
         kind = self._kind(run)
         if kind.never:
             return Refuse(run.run_id, kind.never)
@@ -159,7 +173,7 @@ class _Board:
         return self._pass(run, kind, self._reservation)
 
     def _kind(self, run: Pending) -> _Kind:
-        key = (run.needs, run.user, run.group) if self._owned else run.needs
+        key = (id(run.needs), run.user, run.group) if self._is_personal else id(run.needs)
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = self._new_kind(run)
@@ -210,7 +224,7 @@ class _Board:
         return self._admit(run, found)
 
     def _ends(self, run: Pending) -> float:
-        return ends_at(self._now, run.forecast.upper_s if run.forecast else None, self._now)
+        return self._now_s + run.forecast.upper_s if run.forecast is not None else inf
 
     def _admit(self, run: Pending, found: Sequence[tuple[Room, tuple[Take, ...]]]) -> Admit:
         ends_s = self._ends(run)

@@ -25,7 +25,10 @@ class Held:
         self._gpus = defaultdict[tuple[str, str], float](float)
         self._runs = defaultdict[tuple[str, str], int](int)
         everybody = (policy.user_limit, policy.group_limit, *policy.user_limits.values(), *policy.group_limits.values())
-        self._is_free = lab.run_limit is None and not lab.queue_limits and all(item == Limits() for item in everybody)
+        self.are_any = (
+            lab.run_limit is not None or bool(lab.queue_limits) or any(item != Limits() for item in everybody)
+        )
+        """Whether anybody is limited at all."""
         seen: set[str] = set()
         for item in lab.holding:
             gpus = sum(share.share for share in item.shares)
@@ -34,7 +37,7 @@ class Held:
 
     def over(self, run: Pending) -> tuple[Reason, ...]:
         """Returns the limits a run would break if it started; empty if none."""
-        return () if self._is_free else tuple(self._broken(run))
+        return tuple(self._broken(run)) if self.are_any else ()
 
     def admit(self, run: Pending, gpus: float) -> None:
         """Counts a run that starts, with the devices it takes in all."""

@@ -1,10 +1,12 @@
 """What a run asks for, in the form that is compared.
 
-Thousands of waiting runs ask for the same few things; runs with equal needs get the same answer, which is found once.
+Thousands of waiting runs ask for the same few things. Equal needs are one object, as far as possible, so that what is
+true of one of them is found once and looked up by identity.
 """
 
+from functools import lru_cache
 from math import ceil
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from fetchml.models.resources import Arch, Device, GpuVendor, ResourceRequest
 
@@ -32,7 +34,7 @@ class Needs(NamedTuple):
     @classmethod
     def of(
         cls, request: ResourceRequest, *, host: str | None = None, archs: tuple[str, ...] = (), nodes: int = 1
-    ) -> Self:
+    ) -> "Needs":
         """Returns the needs of a request.
 
         Args:
@@ -45,18 +47,20 @@ class Needs(NamedTuple):
             # An image that is not for the set that was asked for leaves nothing, which no host satisfies.
             archs = (str(request.arch),) if not archs or request.arch in archs else (f"{request.arch} by this image",)
         vendor = None if request.gpu_vendor is GpuVendor.NONE else request.gpu_vendor
-        return cls(
-            cpus=request.cpus,
-            memory_bytes=request.memory_bytes,
-            disk_bytes=request.disk_bytes or 0,
-            gpus=request.gpus,
-            gpu_memory_bytes=request.gpu_memory_bytes if request.gpus else None,
-            gpu_memory_max_bytes=request.gpu_memory_max_bytes if request.gpus else None,
-            vendor=vendor if request.gpus else None,
-            model=request.gpu_model.lower() if request.gpu_model and request.gpus else None,
-            archs=tuple(sorted(archs)),
-            host=host,
-            nodes=nodes,
+        return _one(
+            cls(
+                cpus=request.cpus,
+                memory_bytes=request.memory_bytes,
+                disk_bytes=request.disk_bytes or 0,
+                gpus=request.gpus,
+                gpu_memory_bytes=request.gpu_memory_bytes if request.gpus else None,
+                gpu_memory_max_bytes=request.gpu_memory_max_bytes if request.gpus else None,
+                vendor=vendor if request.gpus else None,
+                model=request.gpu_model.lower() if request.gpu_model and request.gpus else None,
+                archs=tuple(sorted(archs)),
+                host=host,
+                nodes=nodes,
+            )
         )
 
     @property
@@ -103,3 +107,9 @@ class Needs(NamedTuple):
     def suits_arch(self, arch: Arch | None) -> bool:
         """Whether a host of this instruction set will do; one that does not say is taken at its word."""
         return not self.archs or arch is None or arch in self.archs
+
+
+@lru_cache(maxsize=4096)
+def _one(needs: Needs) -> Needs:
+    """Returns the object that stands for all equal ones."""
+    return needs

@@ -78,6 +78,7 @@ def test_what_a_user_holds_now_is_used_too():
     busy = Holding("x", "h", 32, GIB, user="ada", started_at=MOMENT - timedelta(hours=1))
     assert order(*queue) == ["adas", "bobs"]
     assert order(*queue, holding=(busy,)) == ["bobs", "adas"]
+    assert order(*queue, policy=Policy(weights={"bob": 0}), holding=(busy,)) == ["bobs", "adas"]
 
 
 def test_a_run_with_another_forecast_is_the_same_run():
