@@ -35,14 +35,14 @@ class Driver:
 
     def __init__(self, library: Path, file: Path) -> None:
         self._library = library
-        self._file = file
+        self.file = file
         self.lines: list[bytes] = []
         self._write()
 
     @property
     def environ(self) -> dict[str, str]:
         """Variables with which programs find it."""
-        return {**os.environ, "LD_LIBRARY_PATH": str(self._library), "FAKE_NVML_FILE": str(self._file)}
+        return {**os.environ, "LD_LIBRARY_PATH": str(self._library), "FAKE_NVML_FILE": str(self.file)}
 
     def says(self, word: str, **fields: Any) -> "Driver":
         """Adds a line; see `fake_nvml.c`."""
@@ -62,9 +62,9 @@ class Driver:
         return self
 
     def _write(self) -> None:
-        temporary = self._file.with_suffix(".new")
+        temporary = self.file.with_suffix(".new")
         temporary.write_bytes(b"".join(line + b"\n" for line in self.lines))
-        temporary.replace(self._file)
+        temporary.replace(self.file)
 
 
 def _bytes(value: Any) -> bytes:

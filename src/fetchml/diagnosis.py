@@ -27,6 +27,7 @@ class EndFacts(Model):
     start_error: str | None = Field(default=None, description="Why the engine could not start it")
     data_error: str | None = Field(default=None, description="Why it was stopped for its data")
     infrastructure_error: str | None = Field(default=None, description="What else went wrong around the payload")
+    device_error: str | None = Field(default=None, description="What a GPU of the run reported last, if it is wrong")
     storage_full: bool = Field(default=False, description="The disk of the run store was full")
     tail: str = Field(default="", description="The end of its output")
     memory_limit_bytes: int = Field(default=0, description="Memory limit, in bytes")
@@ -82,6 +83,19 @@ _SIGNS = (
         EndReason.OUT_OF_MEMORY,
         "shared memory was not enough, as data loader workers need it",
         "raise `resources.shm` in fetchml.yaml, or use fewer workers",
+    ),
+    _Sign(
+        # After `systemctl daemon-reload` with the old way of passing NVIDIA's devices (nvidia-container-toolkit #48).
+        re.compile(r"Failed to initialize NVML: Unknown Error"),
+        EndReason.INFRASTRUCTURE,
+        "the container lost its GPU while it ran",
+        "have Docker use CDI or the cgroupfs driver (NVIDIA's troubleshooting guide), then queue it again",
+    ),
+    _Sign(
+        re.compile(r"uncorrectable ECC error encountered|CUDA error: device lost|GPU is lost|fallen off the bus"),
+        EndReason.INFRASTRUCTURE,
+        "a GPU of the run failed",
+        "`fetchml doctor` looks at the GPUs of this host; then queue it again",
     ),
     _Sign(
         re.compile(r"No space left on device|Disk quota exceeded"),
@@ -177,6 +191,13 @@ def diagnose(facts: EndFacts) -> Diagnosis:
 
 
 def _from_output(facts: EndFacts, tail: str | None) -> Diagnosis:
+    if facts.device_error is not None:
+        return Diagnosis(
+            category=EndReason.INFRASTRUCTURE,
+            summary="a GPU of the run failed",
+            detail="\n".join(filter(None, (facts.device_error, tail))),
+            resolution="`fetchml doctor` looks at the GPUs of this host; then queue it again",
+        )
     for sign in _SIGNS:
         match = sign.pattern.search(facts.tail)
         if match is not None:

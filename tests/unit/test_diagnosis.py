@@ -53,6 +53,8 @@ def test_facts_lead_to_one_category(facts, expected):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("Failed to initialize NVML: Unknown Error", EndReason.INFRASTRUCTURE),
+        ("RuntimeError: CUDA error: uncorrectable ECC error encountered", EndReason.INFRASTRUCTURE),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB", EndReason.GPU_OUT_OF_MEMORY),
         ("RuntimeError: CUDA error: out of memory", EndReason.GPU_OUT_OF_MEMORY),
         ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate", EndReason.GPU_OUT_OF_MEMORY),

@@ -6,6 +6,7 @@ from fetchml.cli import session
 
 if TYPE_CHECKING:
     from fetchml.models.manifest import Hardware, RunManifest
+    from fetchml.models.resources import ResourceUse
     from fetchml.models.software import SystemFacts
 
 
@@ -29,6 +30,30 @@ def facts_of(manifest: "RunManifest") -> list[str]:
         packages = "\n".join(session.safe(package) for package in environment.packages)
         paragraphs.append(f"{session.style('PACKAGES', 'dim')}\n{packages}")
     return paragraphs
+
+
+def used_of(used: "ResourceUse") -> list[tuple[str, str]]:
+    """Returns rows with what was sampled while a run was up."""
+    from fetchml.models.units import format_size
+
+    gpu: list[str] = []
+    if used.gpu_utilisation_percent is not None:
+        gpu.append(f"busy {used.gpu_utilisation_percent:g} % of the time")
+    if used.gpu_memory_peak_bytes:
+        whose = "" if used.gpu_memory_of == "run" else " of the whole device"
+        gpu.append(f"{format_size(max(used.gpu_memory_peak_bytes.values()))} memory{whose} at most")
+    if used.energy_wh is not None:
+        gpu.append(f"{used.energy_wh:.3g} Wh")
+    if used.gpu_temperature_max_c is not None:
+        gpu.append(f"{used.gpu_temperature_max_c:g} °C at most")
+    if used.gpu_throttled:
+        gpu.append(f"slowed: {session.safe(', '.join(used.gpu_throttled))}")
+    disk: list[str] = []
+    if used.disk_read_bytes is not None:
+        disk.append(f"{format_size(used.disk_read_bytes)} read")
+    if used.disk_written_bytes is not None:
+        disk.append(f"{format_size(used.disk_written_bytes)} written")
+    return [(label, ", ".join(words)) for label, words in (("GPU", gpu), ("disk", disk)) if words]
 
 
 def _hardware(found: "Hardware") -> list[tuple[str, str]]:

@@ -221,6 +221,13 @@ class Settings:
     output_max_bytes: int = _setting(
         "output.max_size", Size(), GIB, "Output kept of a run; the rest is dropped, with a mark", Scope.HOST
     )
+    sampling_interval: int | None = _setting(
+        "sampling.interval",
+        DurationKind(optional=True),
+        5,
+        "Time between two looks at what a run uses, for `resources.jsonl`; none: never",
+        Scope.HOST,
+    )
     stop_grace: int = _setting(
         "stop_grace", DurationKind(), 30, "Time between SIGTERM and SIGKILL when a run is stopped", Scope.HOST
     )

@@ -16,6 +16,8 @@ _SYSTEM = (
     *("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet"),
 )
 """Secrets and controls of the host, and the sockets and files of its engines."""
+_OPEN = (Path("/dev/shm"), Path("/run/media"))  # noqa: S108  # compared, not written to
+"""Below these people keep data all the same: in memory, and on disks that were plugged in."""
 _OWN = (".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config", ".local/share/keyrings", ".netrc")
 """What holds keys in the home folder of a user."""
 _RUNS = "store/runs"
@@ -56,10 +58,11 @@ def check_place(path: Path, fetchml_home: Path, sockets: Iterable[str] = ()) -> 
     real = Path(os.path.realpath(path))
     if str(real) == "/":
         raise _refused(path, "it is the whole host")
+    is_open = any(real != place and real.is_relative_to(place) for place in _OPEN)
     for text in _closed(sockets):
         # As it is called, and as it is: `/var/run` is a link to `/run`.
         for closed in {text, Path(os.path.realpath(text))}:
-            if real.is_relative_to(closed):
+            if real.is_relative_to(closed) and not (is_open and str(text) in _SYSTEM):
                 raise _refused(path, f"it is in `{text}`" if real != closed else f"it is `{closed}`")
             if closed.is_relative_to(real):
                 raise _refused(path, f"`{text}` is in it")

@@ -52,6 +52,13 @@ class Usage:
 
     cpu_s: float | None = None
     memory_peak_bytes: int | None = None
+    memory_bytes: int | None = None
+    """What it has now."""
+    read_bytes: int | None = None
+    """Read from disks; what came from memory is not counted."""
+    written_bytes: int | None = None
+    pid: int | None = None
+    """Its first process, as the host counts."""
 
 
 @dataclass(frozen=True, slots=True)

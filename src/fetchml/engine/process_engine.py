@@ -24,6 +24,7 @@ from typing import Any, cast
 from fetchml import durable
 from fetchml.containers import STORE_LABEL, ContainerSpec, Places
 from fetchml.engine.port import ContainerState, EngineFacts, ImageFacts, Phase, Usage
+from fetchml.engine.process_tree import tree_usage
 from fetchml.errors import Conflict, NotFound, Unavailable
 from fetchml.models.host import boot_id
 from fetchml.models.plan import EngineKind
@@ -106,7 +107,10 @@ class ProcessEngine:
         return None  # nothing is mounted
 
     def usage(self, name: str) -> Usage:
-        return Usage()  # the shim counts, and reports at the end
+        started = _read_json(self._folder(name) / "started.json")
+        if started is None or started["boot_id"] != boot_id() or not self._is_locked(self._folder(name)):
+            return Usage()
+        return tree_usage(int(started["pid"]))  # the peak of its memory is known to the shim, at the end
 
     def output(self, name: str, skip_bytes: int) -> Iterator[bytes]:
         folder = self._existing(name)

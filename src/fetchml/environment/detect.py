@@ -46,8 +46,18 @@ _BY_NAME: tuple[tuple[str, DependencyKind], ...] = (
 _ONE_OF_SEVERAL = re.compile(r"requirements[-_.].+\.txt|pylock\..+\.toml")
 """Names of which a project may have several, one for each purpose."""
 
-UNSUPPORTED = ("environment.yml", "environment.yaml", "conda-lock.yml", "flake.lock", "Pipfile.lock")
-"""Dependency manifests that are seen and not built from: they need tools beside Python's own."""
+_CONDA = (
+    "in the activated environment `pip freeze > requirements.txt`, or build an image with it and set "
+    "`environment.mode: as-is`"
+)
+UNSUPPORTED = {
+    "environment.yml": _CONDA,
+    "environment.yaml": _CONDA,
+    "conda-lock.yml": _CONDA,
+    "flake.lock": "build an image with it, or call fetchml in `nix develop`, and set `environment.mode: as-is`",
+    "Pipfile.lock": "`pipenv requirements --hash > requirements.txt`",
+}
+"""Dependency manifests that are seen and not built from, as they need tools beside Python's own, and the way out."""
 
 _INCLUDE = re.compile(r"\s*(?:-r|--requirement|-c|--constraint)[ =]+([^\s#]+)")
 _MAX_INCLUDES = 64
@@ -94,7 +104,7 @@ def _named(tree: Tree, objects: ObjectStore, path: str) -> Dependencies:
         raise Refused(
             f"`{path}` cannot be the dependency manifest: {why}",
             detail=f"`environment.manifest` names it; known: {', '.join(dict(_BY_NAME))}, requirements-*.txt",
-            hint="name a file of the project, relative to its root",
+            hint=UNSUPPORTED.get(name, "name a file of the project, relative to its root"),
             code="no-dependencies",
         )
     return found

@@ -27,7 +27,7 @@ from fetchml.execution.after import LookBack
 from fetchml.execution.again import put_back
 from fetchml.execution.data import Verified, replaced_data, swapped_data, verify
 from fetchml.execution.devices import fault_of, given
-from fetchml.execution.driver import Driver
+from fetchml.execution.driver import Driver, sampler_of
 from fetchml.execution.ended import ContainerRecord, Ended
 from fetchml.execution.hardware import hardware
 from fetchml.execution.sealing import clean, seal_run
@@ -268,7 +268,8 @@ class Attempt:
             self.engine.stop(self.name, 0)
             facts = EndFacts(data_error=swapped)
             return self._write_end(Ended(facts=facts, started_at=started_at, ended_at=self._driver.now()))
-        watch = Watch(self._driver, self.engine, self._claim, self.folder, self.plan, started_at)
+        sampler = sampler_of(self._driver, self._claim, self.folder)
+        watch = Watch(self._driver, self.engine, self._claim, self.folder, self.plan, started_at, sampler)
         return self._write_end(watch.until_ended())
 
     def finalize(self, ended: Ended) -> RunManifest:

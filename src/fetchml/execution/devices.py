@@ -18,10 +18,10 @@ def given(claim: Claim, inventory: Inventory) -> Devices:
         inventory: The devices of the host.
     """
     by_id = {device.id: device for device in inventory.devices}
-    devices = [by_id[name] for name in held(claim) if name in by_id]
+    shares = claim.held
+    devices = [by_id[share.device_id] for share in shares if share.device_id in by_id]
     if not devices:
         return Devices()
-    shares = claim.shares
     nodes = tuple(dict.fromkeys(node for device in devices for node in device.nodes))
     return Devices(
         ids=tuple(device.id for device in devices),
@@ -42,7 +42,7 @@ def fault_of(claim: Claim, inventory: Inventory) -> str | None:
         Unavailable: Nothing can be said, as the drivers do not answer.
     """
     known = {device.id for device in inventory.devices}
-    missing = [name for name in held(claim) if name not in known]
+    missing = [share.device_id for share in claim.held if share.device_id not in known]
     if not missing:
         return None
     if not known and inventory.faults:
@@ -51,11 +51,6 @@ def fault_of(claim: Claim, inventory: Inventory) -> str | None:
         )
     gone = "; ".join((f"the GPU {', '.join(missing)} is not there any more", *inventory.faults))
     return f"{gone}; it was reserved for the run"
-
-
-def held(claim: Claim) -> tuple[str, ...]:
-    """Returns the ids of all devices that were reserved for a run."""
-    return tuple(dict.fromkeys((*claim.device_ids, *(share.device_id for share in claim.shares))))
 
 
 def _groups(nodes: tuple[str, ...]) -> tuple[int, ...]:

@@ -8,8 +8,12 @@ from fetchml.engine.choose import MakeEngine, make_engine
 from fetchml.engine.port import Engine
 from fetchml.environment.maker import EnvironmentMaker, make_environment_maker
 from fetchml.execution.output import Listener
+from fetchml.execution.sampling import Sampler
 from fetchml.gpus.discover import Discovery
+from fetchml.gpus.source import ReadingsSource
 from fetchml.home import Home
+from fetchml.models.claim import Claim
+from fetchml.store.folder import AttemptFolder
 
 
 def _nobody(_: list[str]) -> None:
@@ -35,3 +39,20 @@ class Driver:
         engine, home.environments, home.package_cache
     )
     """Makes what builds the environments of an engine."""
+
+
+def sampler_of(driver: Driver, claim: Claim, folder: AttemptFolder) -> Sampler:
+    """Returns what looks at the use of a run.
+
+    Args:
+        driver: The host's parts.
+        claim: The claim of the attempt.
+        folder: Its folder.
+    """
+    return Sampler(
+        folder.resources,
+        claim.run_id,
+        claim.held,
+        interval_s=driver.home.settings.sampling_interval,
+        source=ReadingsSource(driver.home.services) if claim.held else None,
+    )

@@ -18,6 +18,7 @@ from fetchml.execution.artifacts import collect, protect_folders, record_file
 from fetchml.execution.ended import Ended
 from fetchml.execution.metrics import summarise, values_of
 from fetchml.execution.output import rewrite_metrics
+from fetchml.execution.samples import Summary, read_samples, summary_of
 from fetchml.execution.stall import clear_stall
 from fetchml.models.dataset_record import DatasetRecord
 from fetchml.models.manifest import Artifacts, Diagnosis, RecordFile, RunManifest, Sign
@@ -76,6 +77,7 @@ def seal_run(
         rewrite_metrics(folder)
     metrics = summarise(values_of(folder.inbox / "metrics.jsonl", folder.output))
     artifacts = _artifacts(run.results, now())
+    used = summary_of(read_samples(folder.resources))
     record = record_files(run, attempt, now())
     diagnosis = diagnose(ended.facts)
 
@@ -88,8 +90,13 @@ def seal_run(
             metrics=metrics,
             artifacts=artifacts,
             record_files=record,
-            resources=manifest.resources.model_copy(update={"actual": _resource_use(ended, folder.output)}),
-            warnings=(*manifest.warnings, *ended.warnings, *warnings_after(data or ())),
+            resources=manifest.resources.model_copy(update={"actual": _resource_use(ended, folder.output, used)}),
+            warnings=(
+                *manifest.warnings,
+                *ended.warnings,
+                *used.warnings(manifest.resources.requested.gpu_memory_bytes),
+                *warnings_after(data or ()),
+            ),
             **sections_after(manifest, data or manifest.datasets),
         )
         return sealed(final, now(), signer)
@@ -192,11 +199,12 @@ def record_files(run: RunFolder, attempt: int, now: datetime) -> tuple[RecordFil
     return tuple(entries)
 
 
-def _resource_use(ended: Ended, output: Path) -> ResourceUse:
+def _resource_use(ended: Ended, output: Path, used: Summary) -> ResourceUse:
     wall = (ended.ended_at - ended.started_at).total_seconds() if ended.started_at else None
     return ResourceUse(
         wall_s=None if wall is None else round(max(0.0, wall), 3),
         cpu_s=None if ended.cpu_s is None else round(ended.cpu_s, 3),
         memory_peak_bytes=ended.facts.memory_peak_bytes,
         output_bytes=output.stat().st_size if durable.exists(output) else None,
+        **used.as_use(),
     )

@@ -10,6 +10,7 @@ from fetchml.errors import FetchmlError, NotFound, Unavailable
 from fetchml.execution.driver import Driver
 from fetchml.execution.ended import Ended, StopKind, StopMark
 from fetchml.execution.output import OutputPump, OutputRecorder, read_tail
+from fetchml.execution.sampling import Sampler
 from fetchml.models.claim import Claim
 from fetchml.models.host import boot_id
 from fetchml.models.ids import container_name
@@ -33,6 +34,7 @@ class Watch:
         folder: Folder of the attempt.
         plan: The plan, for its limits.
         started_at: When the payload started.
+        sampler: Looks at what it uses.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Watch:
         folder: AttemptFolder,
         plan: Plan,
         started_at: datetime,
+        sampler: Sampler,
     ) -> None:
         self._driver = driver
         self._engine = engine
@@ -52,6 +55,7 @@ class Watch:
         self._folder = folder
         self._plan = plan
         self._started_at = started_at
+        self._sampler = sampler
         self._usage = Usage()
         self._next_usage = 0.0
 
@@ -69,6 +73,7 @@ class Watch:
                 try:
                     self._stop_if_due(deadline)
                     self._sample()
+                    self._sampler.tick(self._usage)
                     if finished:
                         pump.check()
                         state = self._engine.inspect(self._name)
@@ -89,6 +94,7 @@ class Watch:
             return Ended(facts=facts, started_at=self._started_at, ended_at=self._now())
         finally:
             recorder.close()
+            self._sampler.close()
 
     def _ended(self, state: ContainerState, recorder: OutputRecorder) -> Ended:
         mark = self._stop_mark()
@@ -100,6 +106,8 @@ class Watch:
             warnings.append("output beyond `output.max_size` was dropped")
         if state.out_of_memory and state.exit_code == 0:
             warnings.append("a child process was killed for memory; the program itself ended well")
+        if self._sampler.fault is not None:
+            warnings.append(f"what the run used was not looked at to its end: {self._sampler.fault}")
         facts = EndFacts(
             exit_code=state.exit_code,
             out_of_memory=state.out_of_memory,
@@ -110,6 +118,7 @@ class Watch:
             killed_by_us=stopped is not None and state.exit_code == SIGKILL_CODE,
             storage_full=recorder.error is not None and recorder.error.code == durable.STORAGE_FULL,
             infrastructure_error=str(recorder.error) if recorder.error is not None else None,
+            device_error=self._sampler.device_error,
             tail=read_tail(self._folder.output),
             memory_limit_bytes=self._plan.resources.memory_bytes,
             memory_peak_bytes=peak,
@@ -161,6 +170,10 @@ class Watch:
         self._usage = Usage(
             new.cpu_s if new.cpu_s is not None else old.cpu_s,
             max(filter(None, (old.memory_peak_bytes, new.memory_peak_bytes)), default=None),
+            new.memory_bytes,
+            new.read_bytes if new.read_bytes is not None else old.read_bytes,
+            new.written_bytes if new.written_bytes is not None else old.written_bytes,
+            new.pid,
         )
 
     def _now(self) -> datetime:

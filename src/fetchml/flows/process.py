@@ -19,6 +19,7 @@ from prefect.settings import get_current_settings
 
 from fetchml.blocks.connect import engine_maker
 from fetchml.config.layers import load
+from fetchml.daemons.log_lines import OneLine
 from fetchml.errors import Conflict, FetchmlError
 from fetchml.execution.attempt import Attempt
 from fetchml.execution.cancel import BY_PREFECT
@@ -33,6 +34,7 @@ from fetchml.prefect_api.client import PrefectClient
 
 _DRAIN_S = 5
 _logger = logging.getLogger("fetchml.flow")
+_logger.addFilter(OneLine())
 
 # What Prefect and others import on first use: 100 ms in each child, unless the process they are forked from has it.
 for _name in (

@@ -1,7 +1,7 @@
 """What commands ask for, answered by the same functions that carry them out on the control host."""
 
 import json
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from typing import Any, cast
 
 import fetchml
@@ -51,7 +51,7 @@ class _Verbs:
         """Returns what lists show of runs, latest first."""
         index = RunIndex(self._lab.store.root)
         rows = list(reversed(index.unfinished())) if call.query.get("unfinished") else index.rows()
-        return json_answer({"rows": [astuple(row) for row in rows[: call.number("limit", _MAX_ROWS)]]})
+        return json_answer({"rows": [list(row) for row in rows[: call.number("limit", _MAX_ROWS)]]})
 
     def chosen(self, call: Call) -> Answer:
         """Returns what lists show of some runs."""
@@ -60,12 +60,12 @@ class _Verbs:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError("expected a list of runs", code="bad-body") from error
         rows = RunIndex(self._lab.store.root).rows()
-        return json_answer({"rows": [astuple(row) for row in rows if row.run_id in run_ids]})
+        return json_answer({"rows": [list(row) for row in rows if row.run_id in run_ids]})
 
     def find(self, call: Call) -> Answer:
         """Returns the run that a text means."""
         rows = RunIndex(self._lab.store.root).rows()
-        return json_answer({"row": astuple(select(rows, call.query.get("text", ""), call.key.name))})
+        return json_answer({"row": list(select(rows, call.query.get("text", ""), call.key.name))})
 
     def status(self, call: Call) -> Answer:
         """Returns the state of the queue."""

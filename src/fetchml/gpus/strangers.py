@@ -57,7 +57,7 @@ def memory_taken(readings: Readings, ours: Ours) -> dict[str, int]:
     found: dict[str, int] = {}
     for device in readings.devices:
         drawing = sum(item.memory_bytes or 0 for item in _others(device, ours) if item.is_graphics)
-        if taken := drawing + _unexplained(device, ours):
+        if taken := drawing + (0 if device.id in ours.device_ids else unexplained_bytes(device)):
             found[device.id] = taken
     return found
 
@@ -78,9 +78,9 @@ def _names(processes: list[GpuProcess]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _unexplained(device: DeviceReading, ours: Ours) -> int:
-    """Returns the memory that no process accounts for, where it is none of ours; 0 if that is not much."""
-    if device.used_bytes is None or device.has_host_memory or device.id in ours.device_ids:
+def unexplained_bytes(device: DeviceReading) -> int:
+    """Returns the memory that no process accounts for; 0 if that is not more than drivers keep for themselves."""
+    if device.used_bytes is None or device.has_host_memory:
         return 0
     rest = device.used_bytes - sum(process.memory_bytes or 0 for process in device.processes or ())
     return rest if rest > _UNEXPLAINED_BYTES else 0

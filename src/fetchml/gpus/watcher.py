@@ -1,6 +1,7 @@
 """Keeps an eye on the devices of this host for the worker."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from fetchml.gpus.strangers import Ours, memory_taken, strangers
 from fetchml.models.resources import Device
 
 _EVERY_S = 5.0
-_BETWEEN_S = 0.5
-"""How often an answer that is late is looked for."""
+_BETWEEN_S = 0.25
+"""How often an answer that was asked for is looked for."""
 _logger = logging.getLogger(__name__)
 
 
@@ -27,6 +28,11 @@ class Asks(Protocol):
     """What the drivers are asked through; `Prober` is one."""
 
     fault: str | None
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since the question that has no answer yet; 0 if there is none."""
+        ...
 
     def ask(self) -> None:
         """Asks, unless an earlier question still has no answer."""
@@ -90,6 +96,7 @@ class DeviceWatch:
         self._known: dict[str, Device] = {}
         self._latest = Latest(overrides.apply(lambda _: Inventory()))
         self._looked_at = clock()
+        self._posted_at = -math.inf
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -109,11 +116,11 @@ class DeviceWatch:
         """Stops looking."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join(timeout=2 * _BETWEEN_S)
+            self._thread.join(timeout=DEADLINE_S)  # it never waits for longer than a write to the disk takes
         self._prober.close()
 
     def look(self, timeout_s: float) -> Latest:
-        """Asks, and returns what is known then.
+        """Asks, and returns what is known then; an answer may take five seconds until its lack means something.
 
         Args:
             timeout_s: How long to wait for an answer.
@@ -122,26 +129,28 @@ class DeviceWatch:
         if not self._overrides.hide_all and (self._known or self._has_any()):
             self._prober.ask()
             readings = self._prober.answer(timeout_s)
+            if readings is None and 0 < self._prober.silence_s < DEADLINE_S:
+                return self._latest
         else:
             readings = Readings()
         self._latest = self._silent() if readings is None else self._answered(readings)
-        if self._services is not None:
-            latest = self._latest
-            post(self._services, latest.inventory, latest.readings, latest.answered_at)
+        self._post(is_news=readings is not None)
         return self._latest
 
+    def _post(self, *, is_news: bool) -> None:
+        """Tells the flow processes; silence is told as often as answers would be."""
+        if self._services is None or not (is_news or self._clock() - self._posted_at >= self._every_s):
+            return
+        self._posted_at = self._clock()
+        post(self._services, self._latest.inventory, self._latest.readings, self._latest.answered_at)
+
     def _go_on(self) -> None:
-        while not self._closing.wait(_BETWEEN_S if self._is_late() else self._every_s):
+        while not self._closing.wait(_BETWEEN_S if self._prober.silence_s > 0 else self._every_s):
             try:
-                # A late answer ends the suspension as soon as it is there.
-                self.look(0 if self._is_late() else DEADLINE_S)
+                self.look(0)
             except Exception:
                 _logger.exception("looking at the GPUs failed")
                 self._latest = self._silent()
-
-    def _is_late(self) -> bool:
-        answered_at = self._latest.answered_at
-        return self._prober.fault is not None and (answered_at is None or self._clock() - answered_at > DEADLINE_S)
 
     def _silent(self) -> Latest:
         """The last known devices stay known, and nothing new is started on them."""
@@ -155,7 +164,8 @@ class DeviceWatch:
         has_card = not self._known.keys() <= integrated
         # When the only card falls off the bus, the graphics part of the processor does not take its place.
         self._known |= {item.id: item for item in found.devices if not (has_card and item.id in integrated)}
-        whole = replace(found, devices=tuple(self._known.values()))
+        detection = found.detection if found.devices else self._latest.inventory.detection
+        whole = replace(found, devices=tuple(self._known.values()), detection=detection)
         inventory = self._overrides.apply(lambda _: whole)
         ours = self._ours()
         return Latest(

@@ -155,7 +155,9 @@ class Hardware(Model):
     cpu_count: int = Field(ge=1, description="Logical processors of the host")
     memory_bytes: int = Field(ge=0, description="Memory of the host, in bytes")
     gpus: tuple[Device, ...] = Field(default=(), description="GPUs of the host")
-    gpu_detection: str = Field(default="none", description="How GPUs were found: nvml, env or none")
+    gpu_detection: str = Field(
+        default="none", description="How GPUs were found: nvml, sysfs, metal, several of them with a +, env or none"
+    )
     driver_version: str | None = Field(default=None, description="GPU driver")
     cuda_version: str | None = Field(default=None, description="CUDA version the driver supports")
 

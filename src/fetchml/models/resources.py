@@ -1,7 +1,7 @@
 """What a run asks for, what a host has, and what a run used."""
 
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -166,3 +166,37 @@ class ResourceUse(Model):
     cpu_s: float | None = Field(default=None, ge=0, description="CPU seconds, user and system")
     memory_peak_bytes: int | None = Field(default=None, ge=0, description="Largest memory seen, in bytes")
     output_bytes: int | None = Field(default=None, ge=0, description="Bytes written to stdout and stderr")
+    samples: int | None = Field(
+        default=None, ge=1, exclude_if=_is_none, description="Lines of resources.jsonl the following is told from"
+    )
+    disk_read_bytes: int | None = Field(
+        default=None, ge=0, exclude_if=_is_none, description="Bytes read from disks; left out if not known"
+    )
+    disk_written_bytes: int | None = Field(
+        default=None, ge=0, exclude_if=_is_none, description="Bytes written to disks; left out if not known"
+    )
+    gpu_utilisation_percent: float | None = Field(
+        default=None, ge=0, le=100, exclude_if=_is_none, description="Mean over time and over its GPUs, in percent"
+    )
+    gpu_memory_peak_bytes: dict[str, int] = Field(
+        default_factory=dict,
+        exclude_if=lambda found: not found,
+        description="Largest memory seen in use on each of its GPUs, in bytes, by id",
+    )
+    gpu_memory_of: Literal["run", "device"] | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Whose that memory was: the run's own processes, or all that used the device",
+    )
+    gpu_temperature_max_c: float | None = Field(
+        default=None, exclude_if=_is_none, description="Highest temperature of its GPUs, in degrees Celsius"
+    )
+    gpu_throttled: tuple[str, ...] = Field(
+        default=(), exclude_if=lambda found: not found, description="Why its GPUs were slower than they can be"
+    )
+    energy_wh: float | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=_is_none,
+        description="Energy its GPUs took, in watt hours: their power over time, times its share of each",
+    )

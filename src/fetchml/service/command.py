@@ -39,7 +39,9 @@ def command_of(words: Words, root: Path, cwd: Path) -> Command:
             word.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ConfigError(
-                "an argument is not valid UTF-8", detail=repr(word[:60]), hint="pass such a name in a file"
+                "an argument is not valid UTF-8",
+                detail=f"{word[:60]!r}: a plan is hashed as JSON, which holds text only (RFC 8785)",
+                hint="pass such a name in a file",
             ) from error
     if words.script == "" or (words.script is None and not words.argv[0]):
         raise ConfigError("the name of the script or program is empty", hint="give the path of a script")

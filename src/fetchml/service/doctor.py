@@ -12,6 +12,7 @@ from pathlib import Path
 from fetchml.archive.state import copies_state
 from fetchml.config.layers import Configuration, check_home
 from fetchml.config.settings import Settings
+from fetchml.daemons.log_lines import OneLine
 from fetchml.daemons.server import check_versions
 from fetchml.daemons.worker import read_worker_state
 from fetchml.errors import ConfigError, FetchmlError
@@ -30,6 +31,7 @@ from fetchml.worker.reconcile import Reconciler
 _NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "ceph", "glusterfs"})
 _LITTLE_SPACE = 5 * GIB
 _SHOWN = 5
+_ON_ONE_LINE = OneLine()
 
 
 class Level(StrEnum):
@@ -231,7 +233,9 @@ def _runs(home: Home, settings: Settings, status: ServerStatus, *, repair: bool)
     yield Finding("runs", Level.OK, f"{len(rows)} in the store, {len(unfinished)} not ended")
     if not repair or status.api_url is None or not status.server_answers:
         return
-    reconciler = Reconciler(home, status.api_url, settings.prefect_pool, logging.getLogger("fetchml.doctor"))
+    logger = logging.getLogger("fetchml.doctor")
+    logger.addFilter(_ON_ONE_LINE)
+    reconciler = Reconciler(home, status.api_url, settings.prefect_pool, logger)
     try:
         reconciler.look(whole=True)
     except FetchmlError as error:

@@ -417,7 +417,8 @@ def _notes(
     if dependencies is None and settings.environment_mode == "auto":
         others = passed_over(snapshot.tree)
         if others:
-            why = "is not built from" if others[0] in UNSUPPORTED else "is taken if `environment.manifest` names it"
+            way = UNSUPPORTED.get(others[0])
+            why = f"is not built from; {way}" if way else "is taken if `environment.manifest` names it"
             notes.append(f"`{others[0]}` was passed over: it {why}")
         if settings.repro_policy != "strict":
             notes.append("no dependency manifest found: the Python of the image or host is used as it is")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from heapq import nlargest
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,7 +53,7 @@ def status(settings: Settings, limit: int, *, dead: bool = False) -> Overview:
         return overview(settings, limit, dead=dead)
     found = cast("dict[str, Any]", _asked(settings, limit, dead=dead))
     runs = [
-        Listed(RunRow(**item["row"]), item["position"], tuple(item["reasons"]), item["stall"]) for item in found["runs"]
+        Listed(RunRow(*item["row"]), item["position"], tuple(item["reasons"]), item["stall"]) for item in found["runs"]
     ]
     return Overview(found["counts"], tuple(runs), found["total"], found["worker_alive"])
 
@@ -62,8 +63,12 @@ def overview(settings: Settings, limit: int, *, dead: bool = False) -> Overview:
     rows = RunIndex(settings.store).rows()
     waiting = read_waiting(settings.services)
     chosen = dead_runs(rows) if dead else rows
-    listed = [_listed(row, waiting, settings.store / "runs") for row in chosen]
+    # Those that have ended may be a hundred thousand, of which a few are shown.
+    listed = [_listed(row, waiting, settings.store / "runs") for row in chosen if not row.is_final]
     listed.sort(key=_order)
+    ended = (row for row in chosen if row.is_final)
+    latest = nlargest(max(0, limit - len(listed)), ended, key=lambda row: row.ended_at or row.queued_at)
+    listed += [Listed(row, None, ()) for row in latest]
     return Overview(
         counts=dict(Counter(row.state for row in rows)),
         runs=tuple(listed[:limit]),
@@ -87,15 +92,8 @@ def _listed(row: RunRow, waiting: dict[str, tuple[int, tuple[str, ...]]], runs: 
 
 
 def _order(item: Listed) -> tuple[int, int, int, str]:
-    """Running first, then the queue in its own order, then what ended, latest first."""
+    """Running first, then the queue in its own order."""
     row = item.row
-    if row.is_final:
-        return (2, 0, 0, _inverted(row.ended_at or row.queued_at))
     if row.state == "queued":
         return (1, item.position or 1_000_000, -row.priority, row.queued_at)
     return (0, 0, 0, row.queued_at)
-
-
-def _inverted(text: str) -> str:
-    """Returns a text that sorts the other way round."""
-    return "".join(chr(0x10FFFF - ord(c)) for c in text)

@@ -10,7 +10,6 @@ slash or the end of the path, so that a later place could fit no more. The same 
 import re
 import string
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 
@@ -144,11 +143,10 @@ def _element(text: str) -> str | None:
     if text == "?":
         return _ANY
     if len(text) > 2 and text[0] == "[":
-        is_negated = text[1] in "!^"
-        members = _members(text[1 + is_negated : -1])
+        _, members = _set(text, 0)
         if members is None:
             return None
-        chosen = (_ALL - members if is_negated else members) - {_SLASH, "\0"}
+        chosen = (_ALL - members if text[1] in "!^" else members) - {_SLASH, "\0"}
         return f"[{''.join(map(re.escape, sorted(chosen)))}]" if chosen else _NOTHING
     return re.escape(text[-1])
 
@@ -162,7 +160,7 @@ def _tokens(text: str) -> list[str] | None:
         if text[at] == "\\":
             after = at + 2
         elif text[at] == "[":
-            after = _after_set(text, at)
+            after, _ = _set(text, at)
         if not at < after <= len(text):
             return None
         found.append(text[at:after])
@@ -170,28 +168,48 @@ def _tokens(text: str) -> list[str] | None:
     return found
 
 
-def _after_set(text: str, start: int) -> int:
-    """Returns where a set ends that begins with a bracket; 0 if it does not."""
-    at = start + 1
-    if text[at : at + 1] in ("!", "^"):
-        at += 1
-    if text[at : at + 1] == "]":
-        at += 1
+def _set(text: str, start: int) -> tuple[int, set[str] | None]:
+    """Reads a set such as `[!a-f[:digit:]_]`, character by character as git does.
+
+    Args:
+        text: The pattern.
+        start: Where the bracket is.
+
+    Returns:
+        Where the set ends, or 0 if it does not; and what stands in it, or None if it names an unknown class.
+    """
+    at = start + 1 + (text[start + 1 : start + 2] in ("!", "^"))
+    members: set[str] = set()
+    is_known = True
+    before = ""  # what a range would begin with
     closed = 0
-    while at < len(text) and text[at] != "]":
+    is_first = True
+    while at < len(text) and (is_first or text[at] != "]"):
+        is_first = False
         # Looked for once for all that begins before it: a long row of brackets would take for ever.
-        closed = text.find("]", at) if closed < at else closed
-        if closed < 0:
-            return 0
-        at = closed + 1 if _is_class(text, at, closed) else at + (2 if text[at] == "\\" else 1)
-    return at + 1 if at < len(text) else 0
+        closed = text.find("]", at + 2) if 0 <= closed < at + 2 else closed
+        if text.startswith("[:", at) and closed < 0:
+            return 0, None
+        is_range = text[at] == "-" and before != "" and text[at + 1 : at + 2] not in ("", "]")
+        if is_range:
+            at += 1
+        elif text.startswith("[:", at) and closed > at + 2 and text[closed - 1] == ":":
+            name = text[at + 2 : closed - 1]
+            is_known = is_known and name in _CLASSES
+            members.update(_CLASSES.get(name, ""))
+            before, at = "", closed + 1
+            continue
+        if text[at] == "\\":
+            at += 1
+        if at == len(text):
+            return 0, None
+        last = text[at]
+        members.update(map(chr, range(ord(before), ord(last) + 1)) if is_range else last)
+        before = "" if is_range else last
+        at += 1
+    return (at + 1 if at < len(text) else 0), (members if is_known else None)
 
 
-def _is_class(text: str, at: int, closed: int) -> bool:
-    return text.startswith("[:", at) and closed >= at + 3 and text[closed - 1] == ":"
-
-
-_MEMBER = re.compile(r"\\?(.)(?:-\\?(.))?", re.DOTALL)
 _CLASSES = {
     "alnum": string.ascii_letters + string.digits,
     "alpha": string.ascii_letters,
@@ -207,24 +225,3 @@ _CLASSES = {
     "xdigit": string.hexdigits,
 }
 _ALL = frozenset(map(chr, range(256)))
-
-
-def _members(text: str) -> AbstractSet[str] | None:
-    """Returns the characters of a set such as `a-f[:digit:]_`, or None if it names an unknown class."""
-    members: set[str] = set()
-    at, closed = 0, text.find("]")
-    while at < len(text):
-        closed = text.find("]", at) if 0 <= closed < at else closed
-        if _is_class(text, at, closed):
-            name = text[at + 2 : closed - 1]
-            if name not in _CLASSES:
-                return None
-            members |= set(_CLASSES[name])
-            at = closed + 1
-        elif (match := _MEMBER.match(text, at)) is not None:
-            first, last = match.groups()
-            members |= {chr(code) for code in range(ord(first), ord(last or first) + 1)}
-            at = match.end()
-        else:  # a backslash before nothing
-            return None
-    return members

@@ -53,6 +53,11 @@ class AttemptFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def resources(self) -> Path:
+        """What the run used at each moment: one JSON line for each sample."""
+        return self.path / "resources.jsonl"
+
+    @property
     def build_log(self) -> Path:
         """What building the environment printed."""
         return self.path / "build.log"
@@ -78,6 +83,7 @@ class AttemptFolder:
             self.output,
             self.output_index,
             self.metrics,
+            self.resources,
         )
 
     @property

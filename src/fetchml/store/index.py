@@ -10,9 +10,9 @@ import os
 import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
-from dataclasses import astuple, dataclass, fields
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from fetchml.models.ids import is_run_id
 
@@ -21,9 +21,11 @@ _STATES = (*FINAL, "queued", "preparing", "running", "finalizing", "unreachable"
 _SCHEMA_VERSION = 3
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """What lists show of a run; times are RFC 3339 text as in the manifest."""
+class RunRow(NamedTuple):
+    """What lists show of a run; times are RFC 3339 text as in the manifest.
+
+    A tuple, since a lab of years has a hundred thousand of them and every list reads them all.
+    """
 
     run_id: str
     stamp: str
@@ -62,7 +64,7 @@ class RunRow:
         return self.state in FINAL
 
 
-_COLUMNS = tuple(item.name for item in fields(RunRow))
+_COLUMNS = RunRow._fields
 # In brackets, as `group` is a keyword; in double quotes SQLite would take a missing column for its own name as text.
 _QUOTED = ", ".join(f"[{name}]" for name in _COLUMNS)
 _BEYOND_REPAIR = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -90,25 +92,25 @@ class RunIndex:
     def rows(self) -> list[RunRow]:
         """Returns all runs, latest first, as the folders have them now."""
         try:
-            names = [name for name in os.listdir(self._runs) if is_run_id(name)]
+            names = set(os.listdir(self._runs))
         except FileNotFoundError:
             return []
         known = self._load()
-        fresh: list[RunRow] = []
-        rows: list[RunRow] = []
-        for name in names:
-            row = known.get(name)
-            # The manifest of an ended run changes only by later edits, which are looked at one run at a time.
-            if row is None or (not row.is_final and row.stamp != stamp_of(self._manifest(name))):
-                row = self.read(name)
-                if row is None:
-                    continue
-                fresh.append(row)
-            rows.append(row)
-        gone = known.keys() - set(names)
+        gone = known.keys() - names
+        # The manifest of an ended run changes only by later edits, which are looked at one run at a time.
+        folder = str(self._runs)
+        changed = [
+            name
+            for name, row in known.items()
+            if row.state not in FINAL and row.stamp != stamp_of(f"{folder}/{name}/run_manifest.json")
+        ]
+        changed += [name for name in names - known.keys() if is_run_id(name)]
+        for name in (*gone, *changed):
+            known.pop(name, None)
+        fresh = [row for name in changed if name not in gone and (row := self.read(name)) is not None]
+        known.update((row.run_id, row) for row in fresh)
         self.keep(fresh, gone)
-        rows.sort(key=lambda row: (row.queued_at, row.run_id), reverse=True)
-        return rows
+        return sorted(known.values(), key=_latest_first, reverse=True)
 
     def unfinished(self) -> list[RunRow]:
         """Returns the runs that have not ended, earliest first."""
@@ -135,7 +137,7 @@ class RunIndex:
             with closing(self._open()) as database:
                 if database.execute("PRAGMA user_version").fetchone()[0] == _SCHEMA_VERSION:
                     found = database.execute(f"SELECT {_QUOTED} FROM runs")  # noqa: S608
-                    return {row[0]: RunRow(*row) for row in found}
+                    return {row[0]: RunRow._make(row) for row in found}
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) in _BEYOND_REPAIR:
                 with suppress(OSError):
@@ -156,7 +158,7 @@ class RunIndex:
             with database:
                 database.executemany(
                     f"INSERT OR REPLACE INTO runs ({_QUOTED}) VALUES ({marks})",  # noqa: S608
-                    [astuple(row) for row in fresh],
+                    fresh,
                 )
                 database.executemany("DELETE FROM runs WHERE run_id = ?", [(name,) for name in gone])
 
@@ -171,10 +173,13 @@ class RunIndex:
         return database
 
 
-def stamp_of(path: Path) -> str:
+_latest_first = itemgetter(_COLUMNS.index("queued_at"), 0)
+
+
+def stamp_of(path: Path | str) -> str:
     """Returns what changes whenever a file is replaced: inode, size and time; empty if there is no file."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return ""
     return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"

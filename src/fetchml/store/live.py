@@ -65,10 +65,11 @@ class LiveRuns:
 
     def _changed(self) -> list[str]:
         """Returns the runs that are new or have another record than at the last look."""
+        folder = str(self._runs)
         changed = [
             run_id
             for run_id, row in self._open.items()
-            if row.stamp != stamp_of(self._runs / run_id / "run_manifest.json")
+            if row.stamp != stamp_of(f"{folder}/{run_id}/run_manifest.json")
         ]
         return changed + [name for name in self._names() if name not in self._open and name not in self._ended]
 

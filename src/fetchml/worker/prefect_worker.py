@@ -124,13 +124,14 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
             lambda: self._devices.latest().readings.devices,
             home.hosts.known,
         )
+        adopted = await asyncio.to_thread(self._placer.recover)  # before the devices: what runs there is no stranger
         await asyncio.to_thread(self._devices.start)
         await self._guarded(self._publish_presence)
         await self._tender.start()
         await super().setup()
         api_url = str(get_current_settings().api.url or "")
         self._reconciler = Reconciler(home, api_url, self._work_pool_name, self._logger)
-        for claim in await asyncio.to_thread(self._placer.recover):
+        for claim in adopted:
             self._logger.info("adopting run %s", claim.run_id)
             self._spawn(self._tend(claim))
         self._spawn(self._listen())

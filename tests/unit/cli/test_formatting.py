@@ -8,6 +8,7 @@ import pytest
 
 from fetchml.cli import session
 from fetchml.cli.commands.status import _ago, _ran, _why
+from fetchml.cli.facts_text import used_of
 from fetchml.cli.options import complete_run, configuration, prefect_flags
 from fetchml.cli.progress import STATE_STYLES, describe, exit_code, state_word
 from fetchml.errors import ConfigError
@@ -15,6 +16,7 @@ from fetchml.home import Home
 from fetchml.models.manifest import Diagnosis, RunManifest
 from fetchml.models.resources import ResourceUse
 from fetchml.models.status import Cancelled, EndReason, Failed, Finalizing, Preparing, State
+from fetchml.models.units import GIB
 from fetchml.service.status import Listed
 from fetchml.store.index import FINAL, RunRow
 from fetchml.testing.builders import MOMENT, RUN_ID, make_manifest, make_plan
@@ -117,6 +119,26 @@ def failed() -> RunManifest:
 def test_a_line_about_a_run_says_how_it_stands_and_how_it_ended() -> None:
     assert describe(make_manifest()) == f"{RUN_ID}  queued"
     assert describe(failed()) == f"{RUN_ID}  failed  after 1m30s  no image\\x1b[2J"
+
+
+def test_what_a_run_used_is_told_as_far_as_it_is_known() -> None:
+    assert used_of(ResourceUse(wall_s=1)) == []
+    used = ResourceUse(
+        gpu_utilisation_percent=87.5,
+        gpu_memory_peak_bytes={"GPU-a": GIB, "GPU-b": 12 * GIB},
+        gpu_memory_of="run",
+        gpu_temperature_max_c=81.0,
+        gpu_throttled=("power limit",),
+        energy_wh=312.4567,
+        disk_read_bytes=3 * GIB,
+        disk_written_bytes=0,
+    )
+    assert used_of(used) == [
+        ("GPU", "busy 87.5 % of the time, 12G memory at most, 312 Wh, 81 °C at most, slowed: power limit"),
+        ("disk", "3G read, 0B written"),
+    ]
+    shared = used.model_copy(update={"gpu_memory_of": "device"})
+    assert "12G memory of the whole device at most" in used_of(shared)[0][1]
 
 
 def test_waiting_ends_well_only_if_all_completed() -> None:

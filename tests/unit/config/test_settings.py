@@ -23,6 +23,9 @@ _IN_SECONDS = (
     "datasets.timeout",
     "datasets.cache.ttl",
     "retries.backoff",
+    "sampling.interval",
+    "worker.heartbeat",
+    "worker.lease",
 )
 
 

@@ -32,12 +32,31 @@ def refused(path: Path, own: Path, *sockets: str) -> str:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/etc", "/etc/ssl", "/proc", "/proc/self", "/sys", "/dev/shm", "/run", "/var/run/docker.sock", "/boot"),
+        *(
+            "/",
+            "/etc",
+            "/etc/ssl",
+            "/proc",
+            "/proc/self",
+            "/sys",
+            "/dev/shm",
+            "/dev/disk",
+            "/run/media",
+            "/run",
+            "/var/run/docker.sock",
+            "/boot",
+        ),
         *("/var/lib", "/var/lib/docker/volumes", "/usr/../etc", "//etc", "/proc/self/root", "/proc/self/root/etc"),
     ],
 )
 def test_what_belongs_to_the_host_is_refused(own: Path, path: str) -> None:
     refused(Path(path), own)
+
+
+@pytest.mark.parametrize("path", ["/dev/shm/mnist", "/run/media/ada/disk/mnist"])
+def test_data_in_memory_and_on_a_disk_that_was_plugged_in_is_data(own: Path, path: str) -> None:
+    check_place(Path(path), own)
+    refused(Path(path), own, f"{path}/engine.sock")
 
 
 def test_what_holds_keys_is_refused(own: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from fetchml.environment.detect import Dependencies, DependencyKind, detect, passed_over
+from fetchml.environment.detect import UNSUPPORTED, Dependencies, DependencyKind, detect, passed_over
 from fetchml.errors import Refused
 from fetchml.objects.memory import MemoryObjects
 from fetchml.snapshot.tree import FileEntry, Tree, make_tree
@@ -70,6 +70,14 @@ def test_the_file_the_user_names_is_taken(path: str, kind: DependencyKind) -> No
 def test_a_file_that_cannot_be_it_is_refused(path: str) -> None:
     with pytest.raises(Refused, match="cannot be the dependency manifest"):
         found("requirements.txt", "environment.yml", "train.py", chosen=path)
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
+def test_a_form_that_is_not_built_from_is_refused_with_the_way_out(name: str) -> None:
+    with pytest.raises(Refused, match="it is of no form that is built from") as caught:
+        found(name, chosen=name)
+    assert caught.value.hint == UNSUPPORTED[name]
+    assert "requirements.txt" in UNSUPPORTED[name] or "as-is" in UNSUPPORTED[name]
 
 
 def test_what_is_not_taken_by_itself_is_named() -> None:

@@ -11,7 +11,7 @@ from fetchml.execution.cancel import cancel_unstarted
 from fetchml.execution.claims import cancel_claim, run_claim
 from fetchml.models.claim import Claim, ClaimKind
 from fetchml.models.host import boot_id, host_name
-from fetchml.models.resources import ResourceRequest
+from fetchml.models.resources import DeviceShare, ResourceRequest
 from fetchml.models.status import Preparing, State
 from fetchml.models.units import GIB
 from fetchml.store.directory import DirectoryRunStore
@@ -37,9 +37,8 @@ def now() -> datetime:
 
 
 def test_a_claim_to_run_reserves_what_the_plan_asks_for() -> None:
-    made = run_claim(
-        PLAN, RUN_ID, 2, worker="w1", now=MOMENT, device_ids=("GPU-a",), flow_run_id="f", waited_for=("a GPU",)
-    )
+    half = DeviceShare(device_id="GPU-a", share=0.5, memory_bytes=GIB)
+    made = run_claim(PLAN, RUN_ID, 2, worker="w1", now=MOMENT, shares=(half,), flow_run_id="f", waited_for=("a GPU",))
     assert made == Claim(
         run_id=RUN_ID,
         attempt=2,
@@ -52,6 +51,7 @@ def test_a_claim_to_run_reserves_what_the_plan_asks_for() -> None:
         cpus=3,
         memory_bytes=2 * GIB,
         device_ids=("GPU-a",),
+        shares=(half,),
         flow_run_id="f",
         waited_for=("a GPU",),
     )

@@ -1,17 +1,25 @@
 """Watching a payload: what an end is put down to, and what was measured on the way."""
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract.attempts import COMPLETED, Bench, MakeBench, bench_maker
+from contract.attempts import COMPLETED, DISCOVERY, Bench, MakeBench, bench_maker
+from contract.engines import wait_in_memory
 from fetchml.engine.memory_engine import MemoryEngine, Payload
 from fetchml.engine.port import Usage
 from fetchml.errors import NotFound, Unavailable
-from fetchml.models.resources import ResourceRequest
+from fetchml.gpus.board import post
+from fetchml.gpus.inventory import Inventory
+from fetchml.gpus.readings import DeviceReading, GpuProcess, Readings
+from fetchml.models.manifest import RunManifest
+from fetchml.models.resources import Device, GpuVendor, ResourceRequest
 from fetchml.models.units import GIB, MIB
+from fetchml.testing.builders import RUN_ID
 
 
 @pytest.fixture
@@ -126,3 +134,81 @@ def test_lines_are_passed_on_as_they_arrive(benches: MakeBench) -> None:
     bench.drive()
     assert heard == ["first", "FETCHML_METRIC loss=0.5 step=1", "last"]
     assert bench.outcome() == COMPLETED
+
+
+CARD = Device(id="GPU-a", vendor=GpuVendor.NVIDIA, memory_bytes=24 * GIB)
+
+
+def says(home: Path, *devices: DeviceReading) -> None:
+    """Posts what drivers say, as a worker would."""
+    (home / "services").mkdir(exist_ok=True)
+    post(home / "services", Inventory((CARD,), "nvml"), Readings(devices, ("nvml",)), time.monotonic())
+
+
+def with_a_gpu(benches: MakeBench, exit_code: int, *devices: DeviceReading, **resources: Any) -> RunManifest:
+    """Returns the record of a run that held a device, of which the worker then says something."""
+
+    def train(payload: Payload) -> int:
+        says(bench.home.path, *devices)
+        wait_in_memory(payload, lambda: "gpus" in (sampled.read_text() if sampled.exists() else ""))
+        return exit_code
+
+    asked = ResourceRequest(cpus=1, memory_bytes=GIB, gpus=1, **resources)
+    bench: Bench = benches(
+        scripts={"train": train},
+        plan_changes={"resources": asked},
+        discovery=replace(
+            DISCOVERY,
+            capacity=DISCOVERY.capacity.model_copy(update={"devices": (CARD,)}),
+            inventory=Inventory((CARD,), "nvml"),
+        ),
+        settings_changes={"sampling_interval": 0},
+    )
+    sampled = bench.store.folder(RUN_ID).attempt(1).resources
+    says(bench.home.path, CARD_READING)
+    bench.claim = bench.claim.model_copy(update={"device_ids": ("GPU-a",)})
+    return bench.drive()
+
+
+CARD_READING = DeviceReading("GPU-a", "nvidia", memory_bytes=24 * GIB, used_bytes=0, power_w=100.0)
+
+
+def test_what_a_run_used_of_its_gpu_is_in_its_record(benches: MakeBench) -> None:
+    own = GpuProcess(7, 12 * GIB, run_id=RUN_ID)
+    busy = replace(CARD_READING, used_bytes=20 * GIB, utilisation_percent=80.0, processes=(own,))
+    manifest = with_a_gpu(benches, 0, busy, gpu_memory_bytes=10 * GIB)
+    used = manifest.resources.actual
+    assert used is not None
+    assert used.gpu_memory_peak_bytes == {"GPU-a": 12 * GIB}
+    assert (used.gpu_memory_of, used.samples and used.samples >= 1) == ("run", True)
+    assert "attempts/1/resources.jsonl" in [item.path for item in manifest.record_files]
+    assert manifest.warnings == (
+        "more GPU memory than declared: the run used up to 12G on GPU-a, `--gpu-memory` said 10G",
+    )
+    manifest.check_seal()
+
+
+def test_a_run_that_fails_on_a_gpu_that_failed_is_not_to_blame(benches: MakeBench) -> None:
+    manifest = with_a_gpu(benches, 1, replace(CARD_READING, error="GPU is lost"))
+    assert manifest.end_reason == "infrastructure"
+    assert manifest.diagnosis is not None
+    assert "GPU is lost" in (manifest.diagnosis.detail or "")
+    assert manifest.warnings == ("GPU-a reported an error during the run: GPU is lost",)
+
+
+def test_a_run_that_ends_well_on_a_gpu_that_failed_has_ended_well(benches: MakeBench) -> None:
+    assert with_a_gpu(benches, 0, replace(CARD_READING, error="GPU is lost")).end_reason == "ok"
+
+
+def test_trouble_with_sampling_is_told_and_changes_nothing_else(
+    benches: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fetchml.execution.watch._USAGE_EVERY_S", 0)
+    bench: Bench = benches(make_engine=lambda bench: MeasuredEngine(bench, [Usage(1.0, memory_bytes=3)] * 99))
+    path = bench.store.folder(RUN_ID).attempt(1).resources
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(bench.root / "elsewhere")
+    manifest = bench.drive()
+    assert manifest.end_reason == "ok"
+    (warning,) = manifest.warnings
+    assert warning.startswith("what the run used was not looked at to its end: OSError")

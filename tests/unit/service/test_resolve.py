@@ -167,7 +167,8 @@ def test_without_a_manifest_the_python_of_the_host_is_used_and_said(resolved: Re
 
 def test_a_manifest_that_cannot_be_built_from_is_named(resolved: Resolve, project: Path) -> None:
     (project / "environment.yml").touch()
-    assert "`environment.yml` was passed over: it is not built from" in resolved("train.py").notes[0]
+    note = resolved("train.py").notes[0]
+    assert "`environment.yml` was passed over: it is not built from; in the activated environment" in note
 
 
 def test_a_manifest_makes_a_locked_environment(resolved: Resolve, project: Path) -> None:

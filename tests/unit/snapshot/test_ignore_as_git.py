@@ -96,6 +96,12 @@ IDIOMS = [
     "[]-]\n[[]b]\n",
     "[\\]]\n\\[b\\]\n",
     "[a-c]\n[c-a]\n[!-.]\n",
+    "[a-^]\n",
+    "[a-Z]*\n[z-a]\n",
+    "[a-c-e]\n[-a]\n[a-]\n[--a]\n[a--]\n",
+    "[a-[:alpha:]b]\n[[:alpha:]-z]\n[!-b-]\n",
+    "[[:alpha]\n[[:]\n[[:a]\n[[::]\n[]:]\n",
+    "[\\a-\\c]\n[\\!-\\.]\n[a\\]]\n",
     "[a&&b]\n[a--b]\n[[a]\n[a||b]\n[~~]\n",
     "data[!a]b\ndata[/]b\n",
     "\ufeffa.py\n",
@@ -168,7 +174,7 @@ def test_any_rules_mean_what_they_mean_to_git(tree: Path, ignore_files: dict[str
     assert differing(tree, ignore_files) == ALIKE
 
 
-# The two differences that `_rewritten` names, in any form.
+# The two differences that `patterns.py` names, in any form.
 _exotic = re.compile(r"[^/!\r]\*\*|\[.*/")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fetchml.cli import session
-from fetchml.cli.facts_text import facts_of
+from fetchml.cli.facts_text import facts_of, used_of
 from fetchml.cli.options import Json, Quiet, command_app, complete_run, configuration
 from fetchml.cli.progress import state_word
 
@@ -213,6 +213,7 @@ def _where(manifest: "RunManifest") -> list[tuple[str, str]]:
         cpu = f"{used.cpu_s:.1f} s of CPU" if used.cpu_s is not None else "CPU unknown"
         peak = f"{format_size(used.memory_peak_bytes)} memory at most" if used.memory_peak_bytes else "memory unknown"
         rows.append(("used", f"{cpu}, {peak}"))
+    rows += used_of(used) if used is not None else []
     if manifest.prefect is not None:
         base = manifest.prefect.api_url.removesuffix("/api")
         rows.append(("prefect", session.safe(f"{base}/runs/flow-run/{manifest.prefect.flow_run_id}")))
