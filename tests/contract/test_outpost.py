@@ -436,6 +436,18 @@ def test_a_gateway_that_is_away_keeps_nothing_from_being_done(host: Host, lab: G
     check_whole(lab, sealed)
 
 
+def test_one_run_that_cannot_be_sent_keeps_no_other_back(host: Host, lab: Gateway) -> None:
+    other = "2026-11-20_aaaaaa"
+    lab.lab.store.create(make_plan(), make_manifest(run_id=other))
+    host.store.claim(host.claim())
+    host.store.claim(make_claim(other, host=host.name, token="a" * 64))
+    journal = host.store.journal(other).path
+    journal.write_bytes(b"damaged\n" + journal.read_bytes())
+    whole_life(host.store)
+    assert host.shipping.turn() == 1
+    assert lab.lab.store.read_manifest(RUN_ID).seal is not None
+
+
 # The journal
 
 

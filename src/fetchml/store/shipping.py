@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fetchml import durable
-from fetchml.errors import Conflict, NotFound
+from fetchml.errors import Conflict, FetchmlError, Forbidden, NotFound, Unavailable
 from fetchml.link.client import Link
 from fetchml.link.wire import CHUNK_BYTES, TOKEN_HEADER
 from fetchml.models.claim import Claim
@@ -71,11 +71,13 @@ class Shipping:
         for run_id in self._store.journals():
             try:
                 left += not self._ship(run_id)
-            except Conflict as error:
+            except (Unavailable, Forbidden):
+                raise  # it is not about this run
+            except (FetchmlError, OSError) as error:
                 left += 1
                 if run_id not in self._refused:
                     self._refused.add(run_id)
-                    self._logger.error("run %s is not taken: %s", run_id, str(error).replace("\n", "; "))  # noqa: TRY400
+                    self._logger.error("run %s is not sent: %s", run_id, str(error).replace("\n", "; "))  # noqa: TRY400
         return left
 
     def _ship(self, run_id: str) -> bool:
