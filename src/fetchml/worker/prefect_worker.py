@@ -23,6 +23,7 @@ from pydantic import Field
 import fetchml
 from fetchml.archive.copier import copies_runs
 from fetchml.config.layers import load
+from fetchml.daemons.log_lines import OneLine
 from fetchml.daemons.process import Daemon, holding
 from fetchml.daemons.wake import REPAIR, drain, listen
 from fetchml.daemons.worker import LOCKED_VARIABLE, PRIVATE_VARIABLE, WorkerState, write_worker_state
@@ -84,6 +85,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["name"] = kwargs.get("name") or f"fetchml-{host_name()}"
         super().__init__(*args, **kwargs)
+        # Messages carry what others have written; each stays on one line.
+        cast("Any", getattr(self._logger, "logger", self._logger)).addFilter(OneLine())
         self._own_tasks: set[asyncio.Task[None]] = set()
         self._poll_lock = asyncio.Lock()
         self._wake = asyncio.Event()
