@@ -131,14 +131,9 @@ class Queue:
         current: dict[tuple[str, int], _Started] = {}
         for row in rows:
             key = (row.run_id, row.attempt)
-            started = self._started.get(key)
+            started = self._started.get(key) or self._begun(row, claimed.get(row.run_id))
             if started is None:
-                claim = claimed.get(row.run_id)
-                if claim is None and row.state != "queued":
-                    claim = self._home.store.read_claim(*key)
-                if claim is None:
-                    continue
-                started = _Started(claim, self._home.store.read_plan(row.run_id).resources.max_runtime_s)
+                continue
             current[key] = started
             claim = started.claim
             if claim.kind is not ClaimKind.RUN:
@@ -147,6 +142,18 @@ class Queue:
             forecast = self._learned.forecast(row, elapsed_s=elapsed_s, max_runtime_s=started.max_runtime_s)
             yield _holding(row, claim, forecast), row.priority
         self._started = current
+
+    def _begun(self, row: RunRow, claim: Claim | None) -> "_Started | None":
+        """Returns what is known of a started attempt, or None for one that has not started or is damaged."""
+        store = self._home.store
+        try:
+            if claim is None and row.state != "queued":
+                claim = store.read_claim(row.run_id, row.attempt)
+            if claim is None:
+                return None
+            return _Started(claim, store.read_plan(row.run_id).resources.max_runtime_s)
+        except FetchmlError:
+            return None  # one damaged record keeps nobody else waiting; lists show it
 
 
 def pending_of(manifest: RunManifest) -> Pending:

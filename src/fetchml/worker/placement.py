@@ -190,10 +190,16 @@ class Placer:
 
     def _release_over(self) -> bool:
         """Frees what attempts held that are over: their processes still talk to Prefect, which needs no device."""
-        over = [claim for claim in self.claims if self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)]
+        over = [claim for claim in self.claims if self._is_over(claim)]
         for claim in over:
             self.release(claim.run_id)
         return bool(over)
+
+    def _is_over(self, claim: Claim) -> bool:
+        try:
+            return self._home.store.read_manifest(claim.run_id).is_over(claim.attempt)
+        except FetchmlError:
+            return False  # what cannot be read is held on to
 
 
 def _resting(moment: Moment) -> dict[str, Waiting]:

@@ -242,7 +242,8 @@ class FetchmlWorker(BaseWorker[FetchmlJobConfiguration, FetchmlVariables, Fetchm
     async def _tend(self, claim: Claim) -> None:
         await self._tender.tend(claim)
         self._placer.release(claim.run_id)
-        self._figures.ended(claim, await asyncio.to_thread(self._home.store.read_manifest, claim.run_id))
+        with suppress(FetchmlError):  # damaged meanwhile: it is counted nowhere
+            self._figures.ended(claim, await asyncio.to_thread(self._home.store.read_manifest, claim.run_id))
         self._sealed.set()
         self._repair.set()  # it may wait for another attempt
         await asyncio.to_thread(self._publish)
