@@ -11,13 +11,14 @@ from types import FrameType
 from bench import report
 from bench.context import Bench
 from bench.machine import machine_facts
-from bench.measures import capture, hashing, overhead, placement, startup, submit, throughput
+from bench.measures import capture, crowd, hashing, overhead, placement, startup, submit, throughput
 from bench.results import Row
 from bench.say import say
 from bench.workspace import workspace
 
 MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
-    module.NAME: module.measure for module in (startup, submit, overhead, throughput, capture, hashing, placement)
+    module.NAME: module.measure
+    for module in (startup, submit, overhead, throughput, capture, hashing, placement, crowd)
 }
 _INTERRUPTED = 130
 
