@@ -80,6 +80,7 @@ def _decided(request: QueueRequest, examined: Examined, settings: Settings, mome
         user=user_name(),
         group=request.group,
         host=settings.host,
+        archs=examined.archs,
     )
     decisions = decide((*moment.pending, run), moment.lab, moment.policy, moment.now)
     return next(item for item in decisions if item.run_id == _THIS_RUN)

@@ -192,6 +192,7 @@ def _manifest(
         ),
         queueing=Queueing(
             host=settings.host,
+            archs=resolved.archs,
             max_retries=settings.retries_max,
             retry_on=tuple(EndReason(word) for word in settings.retries_on),
             backoff_s=settings.retries_backoff,

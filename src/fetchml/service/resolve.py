@@ -69,6 +69,8 @@ class Resolved:
     trust: Trust
     notes: tuple[str, ...]
     """What the user should know about choices made for them."""
+    archs: tuple[str, ...] = ()
+    """Instruction sets its image is for; empty: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class Examined:
     faults: tuple[Fault, ...]
     """Checks that failed, those of `errors` among them."""
     notes: tuple[str, ...]
+    archs: tuple[str, ...] = ()
+    """Instruction sets its image is for; empty: any."""
 
     def accepted(self) -> Resolved:
         """Returns the whole, if nothing is wrong.
@@ -111,7 +115,9 @@ class Examined:
                 code="preflight-refused",
             )
         assert self.plan and self.snapshot and self.engine and self.trust  # noqa: S101, PT018  # no fault, so all is clear
-        return Resolved(self.plan, self.snapshot, self.git, self.engine, self.policy, self.trust, self.notes)
+        return Resolved(
+            self.plan, self.snapshot, self.git, self.engine, self.policy, self.trust, self.notes, self.archs
+        )
 
 
 class _Steps:
@@ -281,7 +287,13 @@ def examine(
         errors=tuple(steps.errors),
         faults=(*steps.faults, *check(facts)),
         notes=_notes(snapshot, dependencies, settings, known.unpinned) if snapshot else (),
+        archs=_archs(base),
     )
+
+
+def _archs(image: ImageFacts | None) -> tuple[str, ...]:
+    """Returns the instruction sets a run is bound to by its image, as hosts name them."""
+    return (image.architecture,) if image is not None and image.architecture in tuple(Arch) else ()
 
 
 def project_root(configuration: Configuration, cwd: Path) -> Path:

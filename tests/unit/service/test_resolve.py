@@ -3,12 +3,16 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fetchml.config.layers import load
+from fetchml.engine.choose import Chosen
+from fetchml.engine.memory_engine import MemoryEngine
+from fetchml.engine.port import ImageFacts
 from fetchml.errors import ConfigError, FetchmlError, Refused
 from fetchml.home import Home
 from fetchml.models.plan import EngineKind, EnvironmentMode, Network
@@ -279,6 +283,23 @@ def test_the_maker_of_the_devices_is_that_of_the_lab_and_chosen_where_there_are_
     with pytest.raises(ConfigError, match="GPUs of amd and nvidia") as caught:
         vendor("auto", GpuVendor.NVIDIA, GpuVendor.AMD)
     assert "--gpu-vendor" in (caught.value.hint or "")
+
+
+class ArmEngine(MemoryEngine):
+    """Has images for arm64."""
+
+    def image(self, reference: str) -> ImageFacts:
+        return replace(super().image(reference), architecture="arm64")
+
+
+def test_a_run_is_bound_to_the_instruction_set_of_its_image(resolved: Resolve, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ArmEngine()
+    monkeypatch.setattr("fetchml.service.resolve.choose", lambda *_: Chosen(engine, engine.facts(), "asked for"))
+    assert resolved("train.py", image="base").archs == ("arm64",)
+
+
+def test_a_plain_process_is_bound_to_none(resolved: Resolve) -> None:
+    assert resolved("train.py").archs == ()
 
 
 def test_a_run_without_a_gpu_names_no_maker(resolved: Resolve) -> None:
