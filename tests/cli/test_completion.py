@@ -26,7 +26,7 @@ def test_a_shell_gets_a_script_of_its_own(user: User) -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("fetchml st", ["status"]),
+        ("fetchml st", ["status", "stats"]),
         ("fetchml va", ["validate"]),
         ("fetchml zzz", []),
         ("fetchml server ", ["status"]),

@@ -20,7 +20,12 @@ def pinned(user: User) -> User:
 def test_a_sound_command_is_shown_with_its_plan_and_its_trust(pinned: User) -> None:
     done = pinned.call("explain", "train.py", "--lr", "3e-4", env=STRICT)
     assert (done.code, done.err) == (0, "")
-    for part in ("python train.py --lr 3e-4", "plan_sha256", "position      next", "L2, under the policy strict"):
+    for part in (
+        "python train.py --lr 3e-4",
+        "plan_sha256",
+        "position      would start now, on ",
+        "L2, under the policy strict",
+    ):
         assert part in done.out
     assert "for L3        run it in a container" in done.out
     pinned.nothing_is_left()
@@ -61,13 +66,14 @@ def test_the_hash_is_that_of_the_dry_run_and_of_the_run(pinned: User, words: tup
     assert explained["plan"] == tried["plan"]
 
 
-def test_runs_that_wait_are_ahead_by_priority(pinned: User) -> None:
-    pinned.queue("--priority", "9", "train.py", "1")
-    pinned.queue("train.py", "2")
-    pinned.queue("--priority", "1", "train.py", "3")
-    assert pinned.call("explain", "--json", "train.py").json()["ahead"] == 2
-    assert pinned.call("explain", "--json", "--priority", "10", "train.py").json()["ahead"] == 0
-    assert "position      3 of those that wait" in pinned.call("explain", "train.py").out
+def test_it_is_told_whether_it_would_start_now(pinned: User) -> None:
+    small = ("--cpus", "0.1", "--memory", "64M")
+    for number, priority in enumerate(("9", "5", "1")):
+        pinned.queue(*small, "--priority", priority, "train.py", str(number))
+    asked = ("explain", *small)
+    assert "position      would start now, on " in pinned.call(*asked, "train.py").out
+    found = pinned.call(*asked, "--json", "train.py").json()
+    assert (found["position"], found["waiting"], found["reasons"]) == (None, 3, [])
 
 
 # The policy

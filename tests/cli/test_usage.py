@@ -26,7 +26,7 @@ COMMANDS = (
     ("words", "parts"),
     [
         (("nosuch",), ("there is no command `nosuch`", "hint: there are: init, queue, explain")),
-        (("statsu",), ("there is no command `statsu`", "hint: did you mean `status`?")),
+        (("statu",), ("there is no command `statu`", "hint: did you mean `status`?")),
         (("que",), ("did you mean `queue`?",)),
         (("STATUS",), ("there is no command `STATUS`",)),
         (("",), ("there is no command ``",)),
@@ -93,7 +93,7 @@ def test_without_a_command_the_help_is_shown_as_help(user: User) -> None:
         ("status", "--nosuch", "--json"),
         ("info", "--json"),
         ("queue", "--json", "--nosuch", "train.py"),
-        ("statsu", "--json"),
+        ("statu", "--json"),
     ],
     ids=" ".join,
 )

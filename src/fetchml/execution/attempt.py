@@ -84,6 +84,8 @@ class Attempt:
         self.plan = self._store.read_plan(claim.run_id)
         self.engine = driver.engines(self.plan.engine, driver.home.engines)
         self._code: Path | None = None
+        self._is_last = False
+        """Whether no other attempt may follow."""
         self._places: dict[str, Place] = {}
         """Where the datasets were that were compared, by name."""
         self._look_back = LookBack(driver.home, driver.now, self._is_cancelled)
@@ -124,6 +126,7 @@ class Attempt:
         if durable.exists(self.folder.container) or self.folder.ended.exists():
             return None
         ended = self._not_started(EndFacts(infrastructure_error=str(error)))
+        self._is_last = True
         with suppress(FetchmlError):  # the engine may be what does not answer: it has nothing of this run
             return self.finalize(ended)
         return self.manifest if self.manifest.seal is not None else None
@@ -297,7 +300,7 @@ class Attempt:
         if manifest.is_over(self.number):
             return manifest
         diagnosis = diagnose(ended.facts)
-        due = retry_at(diagnosis.category, self.number, manifest.queueing, ended.ended_at)
+        due = None if self._is_last else retry_at(diagnosis.category, self.number, manifest.queueing, ended.ended_at)
         if due is not None and not self._is_cancelled():
             return put_back(self._store, self.run_folder, self.number, ended, diagnosis, due, self._driver.now())
         signer = self._driver.home.keys.signer

@@ -1,7 +1,7 @@
 """Says what a command would be queued as, what keeps it out of the queue, and how far it could be trusted."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fetchml.admission.decide import Decision, decide
 from fetchml.admission.lab import Pending
@@ -56,8 +56,11 @@ def explain(request: QueueRequest, configuration: Configuration) -> Explanation:
     settings = configuration.settings
     home = Home(settings)
     check_texts(request)
-    examined = examine(request.words, configuration, home, MemoryObjects(), offer_to(request, home), request.cwd)
     moment = Queue(home).look()
+    offer = offer_to(request, home)
+    examined = examine(request.words, configuration, home, MemoryObjects(), offer, request.cwd)
+    # Where no worker has run yet, this host is the lab.
+    moment = replace(moment, lab=replace(moment.lab, hosts=offer.hosts))
     return Explanation(
         examined=examined,
         name=request.name or default_name(request.words),

@@ -14,6 +14,9 @@ from fetchml.gpus.prober import Prober, has_devices, look
 from fetchml.gpus.readings import DeviceReading, GpuProcess, Readings
 from unit.gpus.trees import card, lay
 
+_OTHERS: set[int] = set()
+"""Children that were there before the test."""
+
 PATIENCE_S = 60
 NOTHING = '{"devices": [], "methods": [], "driver_version": null, "cuda_version": null, "faults": []}'
 
@@ -161,10 +164,16 @@ def test_looking_once_says_if_nobody_answers(driver, monkeypatch):
     assert children() == []
 
 
+@pytest.fixture(autouse=True)
+def _others_are_known() -> None:
+    _OTHERS.clear()
+    _OTHERS.update(children())
+
+
 def children() -> list[int]:
-    """Returns the children of this process that have not ended."""
+    """Returns the probes of this process that have not ended; it may have servers of other tests as well."""
     found = [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
-    return [pid for pid in found if is_alive(pid)]
+    return [pid for pid in found if pid not in _OTHERS and is_alive(pid)]
 
 
 def is_alive(pid: int) -> bool:
