@@ -1,16 +1,15 @@
 """The runs of a lab as a person's computer sees them: what commands ask the gateway for instead of reading a folder."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 from fetchml.config.settings import Settings
-from fetchml.errors import NotFound, Unavailable
+from fetchml.errors import NotFound
 from fetchml.home import Home
 from fetchml.link.client import Link
 from fetchml.link.login import read_login
-from fetchml.models.manifest import RunManifest
 from fetchml.store.index import RunRow
 from fetchml.store.remote import RemoteRunStore
 from fetchml.store.remote_index import RemoteIndex
@@ -70,38 +69,6 @@ def output(home: Home, target: str, *, follow: bool, tail: int | None, attempt: 
             yield from _streamed(home, run_id, number, position or 0)
             # What the stream brought is not counted: the manifest says whether that was all.
             return
-        time.sleep(_PATIENT_S)
-
-
-def wait(
-    home: Home, targets: list[str], observer: Callable[[RunManifest], None], timeout_s: float | None
-) -> list[RunManifest]:
-    """Blocks until runs have ended, as `wait` does.
-
-    Raises:
-        Unavailable: The time is over; the runs go on.
-    """
-    run_ids = list(dict.fromkeys(find(home, target).run_id for target in targets))
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    seen: dict[str, object] = {}
-    ended: dict[str, RunManifest] = {}
-    while True:
-        for run_id in run_ids:
-            if run_id in ended:
-                continue
-            manifest = home.far_store.read_manifest(run_id)
-            if seen.get(run_id) != manifest.status.state:
-                seen[run_id] = manifest.status.state
-                observer(manifest)
-            if manifest.seal is not None:
-                ended[run_id] = manifest
-        if len(ended) == len(run_ids):
-            return [ended[run_id] for run_id in run_ids]
-        if deadline is not None and time.monotonic() >= deadline:
-            left = ", ".join(run_id for run_id in run_ids if run_id not in ended)
-            raise Unavailable(
-                f"still not ended: {left}", hint="they go on; wait again or look with `fetchml status`", code="timeout"
-            )
         time.sleep(_PATIENT_S)
 
 

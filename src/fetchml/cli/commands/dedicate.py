@@ -1,10 +1,11 @@
 """`fetchml dedicate`."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
-from fetchml.cli.commands.drain import Names, show, until_of
+from fetchml.cli.commands.drain import Names, show
 from fetchml.cli.options import Json, Quiet, command_app, configuration
 from fetchml.errors import ConfigError
 
@@ -35,5 +36,21 @@ def dedicate(
 
     dedication = None
     if not everyone:
-        dedication = HostDedication(users=tuple(user or ()), groups=tuple(group or ()), until=until_of(duration))
+        dedication = HostDedication(users=tuple(user or ()), groups=tuple(group or ()), until=_until(duration))
     show(hosts, mark(configuration().settings, hosts, dedication), json=json)
+
+
+def _until(text: str | None) -> datetime | None:
+    """Returns when something ends that lasts for a time such as `2d`.
+
+    Raises:
+        ConfigError: It is no duration.
+    """
+    if text is None:
+        return None
+    from fetchml.models.units import parse_duration
+
+    try:
+        return datetime.now(UTC) + timedelta(seconds=parse_duration(text))
+    except ConfigError as error:
+        raise ConfigError(f"--for: {error.summary}", detail=error.detail, hint=error.hint) from error

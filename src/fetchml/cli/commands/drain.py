@@ -1,13 +1,11 @@
-"""`fetchml drain`, `resume` and `dedicate`: what operators say about hosts."""
+"""`fetchml drain`, and what `resume` and `dedicate` share with it."""
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fetchml.cli import session
 from fetchml.cli.options import Json, Quiet, command_app, configuration
-from fetchml.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,19 +44,3 @@ def show(names: "Sequence[str]", marks: "Sequence[HostMarks]", *, json: bool) ->
             until = f" until {mark.dedication.until:%Y-%m-%d %H:%M} UTC" if mark.dedication.until else ""
             words.append(f"kept for {', '.join((*mark.dedication.users, *mark.dedication.groups))}{until}")
         session.print_line(f"{name}  {session.safe('; '.join(words))}")
-
-
-def until_of(text: str | None) -> datetime | None:
-    """Returns when something ends that lasts for a time such as `2d`.
-
-    Raises:
-        ConfigError: It is no duration.
-    """
-    if text is None:
-        return None
-    from fetchml.models.units import parse_duration
-
-    try:
-        return datetime.now(UTC) + timedelta(seconds=parse_duration(text))
-    except ConfigError as error:
-        raise ConfigError(f"--for: {error.summary}", detail=error.detail, hint=error.hint) from error
